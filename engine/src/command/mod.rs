@@ -1,0 +1,1 @@
+//! The commands: one registry, and what each of them does to one slot.

@@ -1,0 +1,180 @@
+//! One slot as a command sees it: entries that live, and changes that get numbered and kept for
+//! those who follow.
+
+use std::ops::Range;
+
+use piccolo_schema::ids::Version;
+use piccolo_schema::time::UnixMillis;
+
+use crate::store::record::Record;
+use crate::store::{Entry, KeyHasher, SlotTable};
+
+/// A key with its hash, computed once per command.
+#[derive(Clone, Copy, Debug)]
+pub struct Key<'a> {
+    /// Up to 64 KiB.
+    pub bytes: &'a [u8],
+    /// Of the cluster's [`KeyHasher`].
+    pub hash: u64,
+}
+
+/// What a command changed, as records, with the hash of each record's key: a snapshot under way
+/// needs only those behind its cursor.
+#[derive(Debug, Default)]
+pub struct Changes {
+    /// Records, one behind the other.
+    pub records: Vec<u8>,
+    /// Hash and place of each record. A [`Record::Clear`] has the hash 0.
+    pub spans: Vec<(u64, Range<usize>)>,
+}
+
+impl Changes {
+    fn push(&mut self, hash: u64, record: &Record<'_>) {
+        let start = self.records.len();
+        record.write(&mut self.records);
+        self.spans.push((hash, start..self.records.len()));
+    }
+}
+
+/// One slot while its leader executes one command, or one unit of several: whatever it changes
+/// gets one version.
+#[derive(Debug)]
+pub struct Keyspace<'a> {
+    table: &'a mut SlotTable,
+    hasher: KeyHasher,
+    now: UnixMillis,
+    version: Version,
+    changes: Option<&'a mut Changes>,
+    dirty: bool,
+    expired: u32,
+}
+
+impl<'a> Keyspace<'a> {
+    /// Opens a slot for one execution. `version` is what its change will get. `changes` takes the
+    /// records if anybody follows.
+    pub fn new(
+        table: &'a mut SlotTable,
+        hasher: KeyHasher,
+        now: UnixMillis,
+        version: Version,
+        changes: Option<&'a mut Changes>,
+    ) -> Self {
+        Self { table, hasher, now, version, changes, dirty: false, expired: 0 }
+    }
+
+    /// Wall time of this execution.
+    pub fn now(&self) -> UnixMillis {
+        self.now
+    }
+
+    /// The version that anything written now gets.
+    pub fn version(&self) -> Version {
+        self.version
+    }
+
+    /// A key with its hash.
+    #[inline]
+    pub fn key<'k>(&self, bytes: &'k [u8]) -> Key<'k> {
+        Key { bytes, hash: self.hasher.hash(bytes) }
+    }
+
+    /// Whether anything was changed.
+    pub fn dirty(&self) -> bool {
+        self.dirty
+    }
+
+    /// Entries found expired and deleted.
+    pub fn expired(&self) -> u32 {
+        self.expired
+    }
+
+    /// The live entry under `key`. One found expired is deleted first, as a change.
+    #[inline]
+    pub fn get(&mut self, key: Key<'_>) -> Option<Entry<'_>> {
+        if self.ended(key) {
+            self.remove_stored(key);
+            self.expired += 1;
+            return None;
+        }
+        self.table.get(key.hash, key.bytes)
+    }
+
+    /// Writes an entry.
+    #[inline]
+    pub fn put(&mut self, key: Key<'_>, value: &[u8], expires: Option<UnixMillis>) {
+        let entry = Entry { key: key.bytes, value, expires, version: self.version };
+        self.table.put(key.hash, &entry);
+        self.changed(key.hash, &Record::Put(entry));
+    }
+
+    /// Writes an entry whose value, `value_bytes` zeros, is filled in by `fill`.
+    pub fn put_with(
+        &mut self,
+        key: Key<'_>,
+        value_bytes: usize,
+        expires: Option<UnixMillis>,
+        fill: impl FnOnce(&mut [u8]),
+    ) {
+        self.table.put_with(key.hash, key.bytes, value_bytes, expires, self.version, fill);
+        self.changed_as_stored(key);
+    }
+
+    /// Changes when the live entry under `key` ends. Returns whether there is one.
+    pub fn set_expires(&mut self, key: Key<'_>, expires: Option<UnixMillis>) -> bool {
+        let there = self.get(key).is_some();
+        if there {
+            self.table.set_expires(key.hash, key.bytes, expires, self.version);
+            self.changed_as_stored(key);
+        }
+        there
+    }
+
+    /// Deletes the live entry under `key`. Returns whether there was one.
+    pub fn remove(&mut self, key: Key<'_>) -> bool {
+        let there = self.get(key).is_some();
+        if there {
+            self.remove_stored(key);
+        }
+        there
+    }
+
+    /// Deletes every entry; the table that held them is returned, to be dropped in steps.
+    pub fn clear(&mut self) -> SlotTable {
+        let old = std::mem::take(self.table);
+        if !old.is_empty() {
+            self.changed(0, &Record::Clear);
+        }
+        old
+    }
+
+    #[inline]
+    fn ended(&self, key: Key<'_>) -> bool {
+        self.table.first_expiry().is_some_and(|at| at <= self.now)
+            && self
+                .table
+                .get(key.hash, key.bytes)
+                .is_some_and(|entry| entry.expires.is_some_and(|at| at <= self.now))
+    }
+
+    fn remove_stored(&mut self, key: Key<'_>) {
+        self.table.remove(key.hash, key.bytes);
+        self.changed(key.hash, &Record::Delete(key.bytes));
+    }
+
+    #[inline]
+    fn changed(&mut self, hash: u64, record: &Record<'_>) {
+        self.dirty = true;
+        if let Some(changes) = &mut self.changes {
+            changes.push(hash, record);
+        }
+    }
+
+    fn changed_as_stored(&mut self, key: Key<'_>) {
+        self.dirty = true;
+        if let Some(changes) = &mut self.changes
+            && let Some(entry) = self.table.get(key.hash, key.bytes)
+        {
+            changes.push(key.hash, &Record::Put(entry));
+        }
+    }
+}

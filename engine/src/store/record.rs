@@ -1,0 +1,139 @@
+//! Entries as they travel: in changes to followers and in snapshots.
+//!
+//! A record is a tag, then for an entry written: flags, packed version (8 bytes LE), expiry (8
+//! bytes LE, only if flagged), key length and value length (4 bytes LE each), key, value; for one
+//! deleted: key length, key; for a slot emptied: nothing.
+
+use piccolo_schema::ids::Version;
+use piccolo_schema::time::UnixMillis;
+
+use super::Entry;
+
+const PUT: u8 = 1;
+const DELETE: u8 = 2;
+const CLEAR: u8 = 3;
+const EXPIRES: u8 = 1;
+
+/// What one record says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Record<'a> {
+    /// The key holds this.
+    Put(Entry<'a>),
+    /// The key holds nothing.
+    Delete(&'a [u8]),
+    /// No key of the slot holds anything.
+    Clear,
+}
+
+impl Record<'_> {
+    /// Appends the record to `to`.
+    pub fn write(&self, to: &mut Vec<u8>) {
+        match self {
+            Self::Put(entry) => {
+                to.extend([PUT, if entry.expires.is_some() { EXPIRES } else { 0 }]);
+                to.extend(entry.version.packed().to_le_bytes());
+                if let Some(UnixMillis(at)) = entry.expires {
+                    to.extend(at.to_le_bytes());
+                }
+                to.extend((entry.key.len() as u32).to_le_bytes());
+                to.extend((entry.value.len() as u32).to_le_bytes());
+                to.extend_from_slice(entry.key);
+                to.extend_from_slice(entry.value);
+            }
+            Self::Delete(key) => {
+                to.push(DELETE);
+                to.extend((key.len() as u32).to_le_bytes());
+                to.extend_from_slice(key);
+            }
+            Self::Clear => to.push(CLEAR),
+        }
+    }
+}
+
+/// The bytes do not continue with a whole record.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("not a record")]
+pub struct NotARecord;
+
+/// Takes the record at the start of `bytes` and returns it with the bytes behind it; `None` at
+/// the end.
+///
+/// # Errors
+///
+/// The bytes do not start with a whole record.
+pub fn read(bytes: &[u8]) -> Result<Option<(Record<'_>, &[u8])>, NotARecord> {
+    let Some((tag, rest)) = bytes.split_first() else { return Ok(None) };
+    let (record, rest) = match *tag {
+        PUT => read_put(rest)?,
+        DELETE => {
+            let (length, rest) = take_u32(rest)?;
+            let (key, rest) = take(rest, length)?;
+            (Record::Delete(key), rest)
+        }
+        CLEAR => (Record::Clear, rest),
+        _ => return Err(NotARecord),
+    };
+    Ok(Some((record, rest)))
+}
+
+fn read_put(bytes: &[u8]) -> Result<(Record<'_>, &[u8]), NotARecord> {
+    let (flags, rest) = bytes.split_first().ok_or(NotARecord)?;
+    let (version, mut rest) = take_u64(rest)?;
+    let mut expires = None;
+    if flags & EXPIRES != 0 {
+        let (at, behind) = take_u64(rest)?;
+        (expires, rest) = (Some(UnixMillis(at)), behind);
+    }
+    let (key_length, rest) = take_u32(rest)?;
+    let (value_length, rest) = take_u32(rest)?;
+    let (key, rest) = take(rest, key_length)?;
+    let (value, rest) = take(rest, value_length)?;
+    Ok((Record::Put(Entry { key, value, expires, version: Version::unpacked(version) }), rest))
+}
+
+fn take(bytes: &[u8], length: u32) -> Result<(&[u8], &[u8]), NotARecord> {
+    bytes.split_at_checked(length as usize).ok_or(NotARecord)
+}
+
+fn take_u32(bytes: &[u8]) -> Result<(u32, &[u8]), NotARecord> {
+    let (head, rest) = bytes.split_first_chunk().ok_or(NotARecord)?;
+    Ok((u32::from_le_bytes(*head), rest))
+}
+
+fn take_u64(bytes: &[u8]) -> Result<(u64, &[u8]), NotARecord> {
+    let (head, rest) = bytes.split_first_chunk().ok_or(NotARecord)?;
+    Ok((u64::from_le_bytes(*head), rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_record_reads_as_it_was_written(
+            key: Vec<u8>, value: Vec<u8>, expires: Option<u64>, behind: Vec<u8>,
+        ) {
+            let version = Version::unpacked(77 << 40 | 5);
+            let entry = Entry { key: &key, value: &value, expires: expires.map(UnixMillis), version };
+            for record in [Record::Put(entry), Record::Delete(&key), Record::Clear] {
+                let mut bytes = Vec::new();
+                record.write(&mut bytes);
+                let whole = bytes.len();
+                bytes.extend(&behind);
+                prop_assert_eq!(read(&bytes), Ok(Some((record, &behind[..]))));
+                prop_assert_eq!(read(&bytes[..whole - 1]).is_ok_and(|r| r.is_some()), false);
+            }
+        }
+
+        #[test]
+        fn any_bytes_are_read_or_refused(bytes: Vec<u8>) {
+            let mut rest = &bytes[..];
+            while let Ok(Some((_, behind))) = read(rest) {
+                prop_assert!(behind.len() < rest.len());
+                rest = behind;
+            }
+        }
+    }
+}

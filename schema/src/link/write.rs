@@ -1,0 +1,298 @@
+//! Frames put together.
+
+use std::ops::Range;
+
+use capnp::message::{Builder, HeapAllocator};
+
+use super::{Hello, Outcome, ROUTE_RANGES, Request, RequestKind, Welcome};
+use crate::framing;
+use crate::ids::{Slot, Version};
+use crate::peer_capnp as wire;
+use crate::slot_message::{Body, Change, ChangeKind, Config, Route, SlotMessage};
+
+/// What one turn of a shard has to say on one link, gathered until it is written as a frame.
+#[derive(Debug, Default)]
+pub struct Batch {
+    fence: u32,
+    arena: Vec<u8>,
+    requests: Vec<RequestHead>,
+    replies: Vec<(u64, OutcomeHead)>,
+    slots: Vec<SlotMessage>,
+    slot_bytes: usize,
+    routes: Vec<Route>,
+    digests: Option<Box<[u64; ROUTE_RANGES]>>,
+}
+
+#[derive(Debug)]
+struct RequestHead {
+    id: u64,
+    slot: Slot,
+    kind: RequestKind,
+    resp3: bool,
+    body: Range<usize>,
+}
+
+#[derive(Debug)]
+enum OutcomeHead {
+    Done(Range<usize>),
+    Bounced(Route),
+    Unknown,
+}
+
+impl Batch {
+    /// Whether there is nothing to write.
+    pub fn is_empty(&self) -> bool {
+        self.requests.is_empty()
+            && self.replies.is_empty()
+            && self.slots.is_empty()
+            && self.routes.is_empty()
+            && self.digests.is_none()
+    }
+
+    /// Bytes gathered, roughly: what a writer compares with `FRAME_BYTES_AIM`.
+    pub fn bytes(&self) -> usize {
+        self.arena.len()
+            + self.slot_bytes
+            + 64 * (self.requests.len() + self.replies.len() + self.slots.len())
+            + 40 * self.routes.len()
+    }
+
+    /// States how many bounces were seen on this link before the requests in this batch.
+    pub fn set_fence(&mut self, bounces_seen: u32) {
+        self.fence = bounces_seen;
+    }
+
+    /// Adds a request; its body is copied.
+    pub fn push_request(&mut self, request: &Request<'_>) {
+        let body = self.keep(request.body);
+        let Request { id, slot, kind, resp3, body: _ } = *request;
+        self.requests.push(RequestHead { id, slot, kind, resp3, body });
+    }
+
+    /// Adds a reply; its body is copied.
+    pub fn push_reply(&mut self, id: u64, outcome: &Outcome<'_>) {
+        let head = match outcome {
+            Outcome::Done(body) => OutcomeHead::Done(self.keep(body)),
+            Outcome::Bounced(route) => OutcomeHead::Bounced(*route),
+            Outcome::Unknown => OutcomeHead::Unknown,
+        };
+        self.replies.push((id, head));
+    }
+
+    /// Adds a message to a replica.
+    pub fn push_slot(&mut self, message: SlotMessage) {
+        self.slot_bytes += match &message.body {
+            Body::Append { changes, .. } => changes.iter().map(change_bytes).sum(),
+            Body::Piece { records, .. } => records.len(),
+            _ => 0,
+        };
+        self.slots.push(message);
+    }
+
+    /// Adds a route.
+    pub fn push_route(&mut self, route: Route) {
+        self.routes.push(route);
+    }
+
+    /// States digests of the sender's routes.
+    pub fn set_route_digests(&mut self, digests: [u64; ROUTE_RANGES]) {
+        self.digests = Some(Box::new(digests));
+    }
+
+    /// Appends everything gathered to `stream` as one frame and starts anew. Writes nothing if
+    /// there is nothing.
+    pub fn write(&mut self, stream: &mut Vec<u8>) {
+        if self.is_empty() {
+            return;
+        }
+        let words = (self.bytes() / 8 + 32).min(1 << 20);
+        let mut message = Builder::new(HeapAllocator::new().first_segment_words(words as u32));
+        let frame = message.init_root::<wire::frame::Builder<'_>>();
+        let mut batch = frame.init_batch();
+        batch.set_fence(self.fence);
+        self.write_requests(&mut batch);
+        self.write_replies(&mut batch);
+        let mut slots = batch.reborrow().init_slots(self.slots.len() as u32);
+        for (i, slot_message) in self.slots.iter().enumerate() {
+            write_slot_message(slots.reborrow().get(i as u32), slot_message);
+        }
+        let mut routes = batch.reborrow().init_routes(self.routes.len() as u32);
+        for (i, route) in self.routes.iter().enumerate() {
+            write_route(routes.reborrow().get(i as u32), route);
+        }
+        if let Some(digests) = &self.digests {
+            let mut list = batch.reborrow().init_route_digests(ROUTE_RANGES as u32);
+            for (i, digest) in digests.iter().enumerate() {
+                list.set(i as u32, *digest);
+            }
+        }
+        framing::append(&message, stream);
+        self.clear();
+    }
+
+    fn write_requests(&self, batch: &mut wire::batch::Builder<'_>) {
+        let mut list = batch.reborrow().init_requests(self.requests.len() as u32);
+        for (i, head) in self.requests.iter().enumerate() {
+            let mut request = list.reborrow().get(i as u32);
+            request.set_id(head.id);
+            request.set_slot(head.slot.number());
+            request.set_kind(match head.kind {
+                RequestKind::Command => wire::request::Kind::Command,
+                RequestKind::Unit => wire::request::Kind::Unit,
+                RequestKind::Sweep => wire::request::Kind::Sweep,
+            });
+            request.set_resp3(head.resp3);
+            request.set_body(&self.arena[head.body.clone()]);
+        }
+    }
+
+    fn write_replies(&self, batch: &mut wire::batch::Builder<'_>) {
+        let mut list = batch.reborrow().init_replies(self.replies.len() as u32);
+        for (i, (id, head)) in self.replies.iter().enumerate() {
+            let mut reply = list.reborrow().get(i as u32);
+            reply.set_id(*id);
+            match head {
+                OutcomeHead::Done(body) => reply.set_done(&self.arena[body.clone()]),
+                OutcomeHead::Bounced(route) => write_route(reply.init_bounced(), route),
+                OutcomeHead::Unknown => reply.set_unknown(()),
+            }
+        }
+    }
+
+    fn keep(&mut self, body: &[u8]) -> Range<usize> {
+        let start = self.arena.len();
+        self.arena.extend_from_slice(body);
+        start..self.arena.len()
+    }
+
+    fn clear(&mut self) {
+        self.arena.clear();
+        self.requests.clear();
+        self.replies.clear();
+        self.slots.clear();
+        self.slot_bytes = 0;
+        self.routes.clear();
+        self.digests = None;
+        // One huge value must not be paid for ever after.
+        self.arena.shrink_to(4 * crate::limits::FRAME_BYTES_AIM);
+    }
+}
+
+fn change_bytes(change: &Change) -> usize {
+    64 + match &change.kind {
+        ChangeKind::Data(records) => records.len(),
+        ChangeKind::Empty | ChangeKind::Config(_) => 64,
+    }
+}
+
+/// Appends the first frame from the one who connects.
+pub fn write_hello(hello: &Hello, stream: &mut Vec<u8>) {
+    let mut message = Builder::new_default();
+    let mut to = message.init_root::<wire::frame::Builder<'_>>().init_hello();
+    write_id(to.reborrow().init_cluster(), hello.cluster.0);
+    write_id(to.reborrow().init_from(), hello.from.0);
+    write_id(to.reborrow().init_to(), hello.to.0);
+    to.set_shard(hello.shard);
+    to.set_bulk(hello.bulk);
+    to.set_protocol_min(hello.protocol.0);
+    to.set_protocol_max(hello.protocol.1);
+    to.set_features(hello.features);
+    framing::append(&message, stream);
+}
+
+/// Appends the first frame back.
+pub fn write_welcome(welcome: &Welcome, stream: &mut Vec<u8>) {
+    let mut message = Builder::new_default();
+    let mut to = message.init_root::<wire::frame::Builder<'_>>().init_welcome();
+    write_id(to.reborrow().init_from(), welcome.from.0);
+    to.set_protocol(welcome.protocol);
+    to.set_features(welcome.features);
+    framing::append(&message, stream);
+}
+
+/// Appends a refusal, the last frame of a link that never came about.
+pub fn write_refusal(why: &str, stream: &mut Vec<u8>) {
+    let mut message = Builder::new_default();
+    message.init_root::<wire::frame::Builder<'_>>().set_refuse(why);
+    framing::append(&message, stream);
+}
+
+fn write_slot_message(mut to: wire::slot_message::Builder<'_>, message: &SlotMessage) {
+    to.set_slot(message.slot.number());
+    to.set_term(message.term.0);
+    to.set_era(message.era.0);
+    match &message.body {
+        Body::Append { prev, committed, changes } => {
+            let mut append = to.init_append();
+            write_version(append.reborrow().init_prev(), *prev);
+            write_version(append.reborrow().init_committed(), *committed);
+            let mut list = append.init_changes(changes.len() as u32);
+            for (i, change) in changes.iter().enumerate() {
+                write_change(list.reborrow().get(i as u32), change);
+            }
+        }
+        Body::Ack { last, member } => {
+            let mut ack = to.init_ack();
+            ack.set_member(*member);
+            write_version(ack.init_last(), *last);
+        }
+        Body::Open { snapshot, ring } => {
+            let mut open = to.init_open();
+            open.set_snapshot(*snapshot);
+            open.set_ring(*ring);
+        }
+        Body::Piece { snapshot, records } => {
+            let mut piece = to.init_piece();
+            piece.set_snapshot(*snapshot);
+            piece.set_records(records);
+        }
+        Body::Close { snapshot, last, committed, config } => {
+            let mut close = to.init_close();
+            close.set_snapshot(*snapshot);
+            write_version(close.reborrow().init_last(), *last);
+            write_version(close.reborrow().init_committed(), *committed);
+            write_config(close.init_config(), config);
+        }
+        Body::Stand(last) => write_version(to.init_stand(), *last),
+        Body::Yield(last) => write_version(to.init_yield(), *last),
+        Body::Dismiss(version) => to.set_dismiss(*version),
+    }
+}
+
+fn write_change(mut to: wire::change::Builder<'_>, change: &Change) {
+    write_version(to.reborrow().init_version(), change.version);
+    match &change.kind {
+        ChangeKind::Empty => to.set_empty(()),
+        ChangeKind::Data(records) => to.set_data(records),
+        ChangeKind::Config(config) => write_config(to.init_config(), config),
+    }
+}
+
+fn write_config(mut to: wire::config::Builder<'_>, config: &Config) {
+    to.set_version(config.version);
+    let mut voters = to.reborrow().init_voters(config.voters.len() as u32);
+    for (i, voter) in config.voters.iter().enumerate() {
+        write_id(voters.reborrow().get(i as u32), voter.0);
+    }
+    let mut learners = to.init_learners(config.learners.len() as u32);
+    for (i, learner) in config.learners.iter().enumerate() {
+        write_id(learners.reborrow().get(i as u32), learner.0);
+    }
+}
+
+fn write_route(mut to: wire::route::Builder<'_>, route: &Route) {
+    to.set_slot(route.slot.number());
+    to.set_term(route.term.0);
+    to.set_era(route.era.0);
+    write_id(to.init_leader(), route.leader.0);
+}
+
+fn write_version(mut to: wire::version::Builder<'_>, version: Version) {
+    to.set_term(version.term.0);
+    to.set_seq(version.seq);
+}
+
+fn write_id(mut to: wire::id::Builder<'_>, id: u128) {
+    to.set_high((id >> 64) as u64);
+    to.set_low(id as u64);
+}

@@ -1,0 +1,1 @@
+//! The simulator: a whole cluster in one thread, under virtual time.
