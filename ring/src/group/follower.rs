@@ -1,0 +1,108 @@
+//! The follower's side: changes and snapshots in, where it stands out.
+
+use piccolo_schema::ids::{NodeId, Version};
+use piccolo_schema::slot_message::{Body, Change, ChangeKind, Config};
+
+use super::{Effect, Group, Lane, Role};
+
+impl Group {
+    /// Changes from the leader of this term: applied iff they continue from what this replica
+    /// holds. Either way the answer says where it stands.
+    pub(super) fn receive_append(
+        &mut self,
+        from: NodeId,
+        prev: Version,
+        committed: Version,
+        changes: Vec<Change>,
+        out: &mut Vec<Effect>,
+    ) {
+        if self.is_leader() {
+            debug_assert!(false, "two leaders of {:?} in {:?}", self.slot, self.term);
+            return;
+        }
+        self.obey(from, out);
+        let mut at = prev;
+        for change in changes {
+            // What is held already came twice; what is further on has a gap before it.
+            let version = change.version;
+            if at == self.last && version > self.last {
+                self.apply(change, out);
+            }
+            at = version;
+        }
+        if self.last.term == self.term || at == self.last {
+            self.committed = self.committed.max(committed.min(self.last));
+        }
+        self.answer(from, out);
+    }
+
+    /// Takes `from` as the leader of the current term.
+    fn obey(&mut self, from: NodeId, out: &mut Vec<Effect>) {
+        if let Role::Follower { leader, .. } = &mut self.role
+            && *leader != from
+        {
+            *leader = from;
+            out.push(Effect::Follows);
+        }
+    }
+
+    fn apply(&mut self, change: Change, out: &mut Vec<Effect>) {
+        self.last = change.version;
+        match change.kind {
+            ChangeKind::Empty => {}
+            ChangeKind::Data(records) => out.push(Effect::Apply(records)),
+            ChangeKind::Config(config) => {
+                self.config = config;
+                self.config_at = change.version;
+            }
+        }
+    }
+
+    pub(super) fn receive_open(
+        &mut self,
+        from: NodeId,
+        snapshot: u64,
+        same_ring: bool,
+        out: &mut Vec<Effect>,
+    ) {
+        if self.is_leader() {
+            return;
+        }
+        if !same_ring {
+            let body = Body::Ack { last: Version::ZERO, member: false };
+            return self.send(from, Lane::Ordinary, body, out);
+        }
+        self.obey(from, out);
+        if let Role::Follower { aside, .. } = &mut self.role {
+            *aside = Some(snapshot);
+            out.push(Effect::BeginAside);
+        }
+    }
+
+    /// Whether this is the snapshot being built. A partial one was discarded with its leader.
+    pub(super) fn builds(&self, snapshot: u64) -> bool {
+        matches!(self.role, Role::Follower { aside: Some(own), .. } if own == snapshot)
+    }
+
+    pub(super) fn receive_close(
+        &mut self,
+        from: NodeId,
+        last: Version,
+        committed: Version,
+        config: Config,
+        out: &mut Vec<Effect>,
+    ) {
+        if let Role::Follower { aside, .. } = &mut self.role {
+            *aside = None;
+        }
+        // A late snapshot never takes a replica behind what it acknowledged in this term.
+        if self.last.term < self.term || last >= self.last {
+            self.last = last;
+            self.committed = committed;
+            self.config_at = last;
+            self.config = config;
+            out.push(Effect::InstallAside);
+        }
+        self.answer(from, out);
+    }
+}

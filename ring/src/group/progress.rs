@@ -1,0 +1,56 @@
+//! What a leader knows of one follower.
+
+use piccolo_schema::ids::{NodeId, Version};
+
+use super::Lane;
+
+/// How a follower is being brought up to date.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Stage {
+    /// Asked where it stands; nothing is sent until it answers.
+    Asked,
+    /// It needs the slot again; the caller opens a snapshot when it has room.
+    Lacks,
+    /// A snapshot is under way: entries whose hash is below `cursor` have been sent.
+    Snapshot {
+        /// Number of the attempt.
+        snapshot: u64,
+        /// Everything below has been sent.
+        cursor: u64,
+    },
+    /// It gets every change as it is made.
+    Follows,
+}
+
+/// What a leader knows of one follower.
+#[derive(Clone, Debug)]
+pub(super) struct Progress {
+    pub(super) node: NodeId,
+    pub(super) stage: Stage,
+    /// Where it said it stands.
+    pub(super) acked: Version,
+    /// The last change sent to it.
+    pub(super) sent: Version,
+    /// Changes stay behind the snapshot on the bulk link until everything sent is acknowledged:
+    /// on the other link they could overtake it.
+    pub(super) lane: Lane,
+    /// It has said something since the last [`super::Group::resume`].
+    pub(super) heard: bool,
+}
+
+impl Progress {
+    pub(super) fn asked(node: NodeId) -> Self {
+        Self {
+            node,
+            stage: Stage::Asked,
+            acked: Version::ZERO,
+            sent: Version::ZERO,
+            lane: Lane::Ordinary,
+            heard: true,
+        }
+    }
+
+    pub(super) fn follows_from(node: NodeId, last: Version) -> Self {
+        Self { stage: Stage::Follows, acked: last, sent: last, ..Self::asked(node) }
+    }
+}

@@ -1,0 +1,324 @@
+//! One slot over three nodes under random delivery, lost links and changing wishes.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use piccolo_schema::ids::{NodeId, Slot, Version};
+use piccolo_schema::slot_message::{Records, SlotMessage};
+use rand::rngs::Xoshiro256PlusPlus;
+use rand::{RngExt, SeedableRng};
+
+use super::{Effect, Group, Lane, Step};
+
+const NODES: usize = 3;
+const RING: u64 = 1;
+
+/// A slot whose entries are one number each, under the "hash" 0..16; records are (hash, number).
+#[derive(Default)]
+struct Replica {
+    group: Option<Group>,
+    entries: BTreeMap<u8, u8>,
+    aside: BTreeMap<u8, u8>,
+}
+
+type Link = (usize, usize, bool);
+
+struct World {
+    replicas: Vec<Replica>,
+    links: BTreeMap<Link, VecDeque<SlotMessage>>,
+    leaders: BTreeMap<(u64, u32), usize>,
+    /// What was acknowledged: the last committed value of each entry.
+    acknowledged: BTreeMap<u8, (Version, u8)>,
+    /// Made but not yet committed, with the node that made them.
+    pending: Vec<(usize, Version, u8, u8)>,
+    snapshot: u64,
+    rng: Xoshiro256PlusPlus,
+}
+
+fn id(node: usize) -> NodeId {
+    NodeId(node as u128 + 1)
+}
+
+fn add(entries: &mut BTreeMap<u8, u8>, records: &[u8]) {
+    for pair in records.chunks(2) {
+        entries.insert(pair[0], pair[1]);
+    }
+}
+
+impl World {
+    fn new(seed: u64) -> Self {
+        let mut replicas: Vec<Replica> = (0..NODES).map(|_| Replica::default()).collect();
+        replicas[0].group = Some(Group::create(id(0), Slot::default(), None));
+        Self {
+            replicas,
+            links: BTreeMap::new(),
+            leaders: BTreeMap::new(),
+            acknowledged: BTreeMap::new(),
+            pending: Vec::new(),
+            snapshot: 0,
+            rng: Xoshiro256PlusPlus::seed_from_u64(seed),
+        }
+    }
+
+    fn run(&mut self, node: usize, effects: Vec<Effect>) {
+        for effect in effects {
+            let replica = &mut self.replicas[node];
+            match effect {
+                Effect::Send { to, lane, message } => {
+                    let link = (node, to.0 as usize - 1, lane == Lane::Bulk);
+                    self.links.entry(link).or_default().push_back(message);
+                }
+                Effect::Apply(records) => add(&mut replica.entries, &records),
+                Effect::BeginAside => replica.aside.clear(),
+                Effect::AddAside(records) => add(&mut replica.aside, &records),
+                Effect::InstallAside => replica.entries = std::mem::take(&mut replica.aside),
+                Effect::Leads => {
+                    let group = replica.group.as_ref().unwrap();
+                    let reign = (group.era().0, group.term().0);
+                    assert_eq!(*self.leaders.entry(reign).or_insert(node), node, "{reign:?}");
+                }
+                Effect::Committed => self.acknowledge(node),
+                Effect::Void => panic!("there is one era only"),
+                Effect::Drop => {
+                    replica.entries.clear();
+                    replica.group = None;
+                }
+                Effect::Deposed => panic!("nobody is deposed: leaders only give up"),
+                Effect::Serves | Effect::Follows => {}
+            }
+        }
+    }
+
+    fn acknowledge(&mut self, node: usize) {
+        let committed = self.replicas[node].group.as_ref().unwrap().committed();
+        self.pending.retain(|(owner, version, key, value)| {
+            let held = *owner == node && *version <= committed;
+            if held {
+                self.acknowledged.insert(*key, (*version, *value));
+            }
+            !held
+        });
+    }
+
+    fn step(&mut self, desired: usize) {
+        match self.rng.random_range(0..100) {
+            0..50 => self.deliver(),
+            50..70 => self.write(),
+            70..80 => self.walk(),
+            80..90 => self.rebalance(desired),
+            90..93 => self.cut(),
+            _ => self.resume(),
+        }
+        self.check();
+    }
+
+    fn deliver(&mut self) {
+        let busy: Vec<Link> =
+            self.links.iter().filter(|(_, q)| !q.is_empty()).map(|(link, _)| *link).collect();
+        if busy.is_empty() {
+            return;
+        }
+        let link = busy[self.rng.random_range(0..busy.len())];
+        let message = self.links.get_mut(&link).and_then(VecDeque::pop_front).unwrap();
+        let (from, to, _) = link;
+        self.receive(from, to, message);
+    }
+
+    fn receive(&mut self, from: usize, to: usize, message: SlotMessage) {
+        let mut out = Vec::new();
+        let replica = &mut self.replicas[to];
+        if replica.group.is_none() {
+            match Group::answer_unheld(id(to), id(from), &message) {
+                Ok(group) => replica.group = Some(group),
+                Err(effect) => out.extend(effect),
+            }
+        }
+        if let Some(group) = &mut replica.group {
+            group.receive(id(from), message, RING, &mut out);
+        }
+        self.run(to, out);
+    }
+
+    fn leader(&self) -> Option<usize> {
+        (0..NODES).find(|n| self.replicas[*n].group.as_ref().is_some_and(Group::serves))
+    }
+
+    fn write(&mut self) {
+        let Some(node) = self.leader() else { return };
+        let (key, value) = (self.rng.random_range(0..16), self.rng.random());
+        let replica = &mut self.replicas[node];
+        let group = replica.group.as_mut().unwrap();
+        // A reader must find what was acknowledged.
+        if let Some((_, value)) = self.acknowledged.get(&key)
+            && !self.pending.iter().any(|(_, _, pending, _)| *pending == key)
+        {
+            assert_eq!(replica.entries.get(&key), Some(value), "entry {key} at {node}");
+        }
+        replica.entries.insert(key, value);
+        let version = group.next_version();
+        self.pending.push((node, version, key, value));
+        let mut out = Vec::new();
+        if group.is_alone() {
+            group.advance_alone(version);
+            out.push(Effect::Committed);
+        } else {
+            let records = Records::from([key, value]);
+            let mut behind = |cursor| (u64::from(key) < cursor).then(|| records.clone());
+            group.append(records.clone(), &mut behind, &mut out);
+        }
+        self.run(node, out);
+    }
+
+    fn walk(&mut self) {
+        for node in 0..NODES {
+            let Replica { group: Some(group), entries, .. } = &mut self.replicas[node] else {
+                continue;
+            };
+            let mut out = Vec::new();
+            for lacking in group.lacking().collect::<Vec<_>>() {
+                self.snapshot += 1;
+                // Now and then the other end has another ring.
+                let ring = if self.rng.random_bool(0.2) { RING + 1 } else { RING };
+                group.open_snapshot(lacking, self.snapshot, ring, &mut out);
+            }
+            for (to, _, cursor) in group.snapshots().collect::<Vec<_>>() {
+                let next = (cursor < 12).then_some(cursor + 4);
+                let upto = next.map_or(u8::MAX, |next| next as u8 - 1);
+                let records: Records = entries.range(cursor as u8..=upto).flat_map(|(k, v)| [*k, *v]).collect();
+                group.send_piece(to, records, next, &mut out);
+            }
+            self.run(node, out);
+        }
+    }
+
+    fn rebalance(&mut self, desired: usize) {
+        for node in 0..NODES {
+            let Some(group) = &mut self.replicas[node].group else { continue };
+            let mut out = Vec::new();
+            let step = group.next_step(&[id(desired)]);
+            group.take_step(step, &mut out);
+            self.run(node, out);
+        }
+    }
+
+    /// Both directions of all links between two nodes are lost and made anew.
+    fn cut(&mut self) {
+        let (a, b) = (self.rng.random_range(0..NODES), self.rng.random_range(0..NODES));
+        for (from, to) in [(a, b), (b, a)] {
+            self.links.remove(&(from, to, false));
+            self.links.remove(&(from, to, true));
+            let Some(group) = &mut self.replicas[from].group else { continue };
+            let mut out = Vec::new();
+            group.link_renewed(id(to), &mut out);
+            self.run(from, out);
+        }
+    }
+
+    fn resume(&mut self) {
+        let leader = self.leader();
+        for node in 0..NODES {
+            let Some(group) = &mut self.replicas[node].group else { continue };
+            let mut out = Vec::new();
+            group.resume(&mut out);
+            if let Some(leader) = leader {
+                group.state(id(leader), &mut out);
+            }
+            self.run(node, out);
+        }
+    }
+
+    fn check(&self) {
+        let serving =
+            self.replicas.iter().filter(|r| r.group.as_ref().is_some_and(Group::serves)).count();
+        assert!(serving <= 1, "{serving} leaders serve");
+        for (a, b) in [(0, 1), (0, 2), (1, 2)] {
+            let (a, b) = (&self.replicas[a], &self.replicas[b]);
+            if let (Some(x), Some(y)) = (&a.group, &b.group)
+                && x.last() == y.last()
+            {
+                assert_eq!(a.entries, b.entries, "equal last, other contents");
+            }
+        }
+    }
+}
+
+/// Whatever is lost or delayed, nothing acknowledged is lost, never do two lead, and once wishes
+/// and links rest, the slot is where it should be and nowhere else.
+#[test]
+fn a_slot_moves_without_losing_anything() {
+    let seeds = match std::env::var("PICCOLO_SEED") {
+        Ok(seed) => seed.parse().unwrap()..=seed.parse().unwrap(),
+        Err(_) => 0..=511,
+    };
+    for seed in seeds {
+        let line = format!(
+            "replay: PICCOLO_SEED={seed} cargo test -p piccolo-ring \
+             a_slot_moves_without_losing_anything"
+        );
+        let replay = Replay(line);
+        let mut world = World::new(seed);
+        let mut desired = 0;
+        for _ in 0..3000 {
+            if world.rng.random_bool(0.01) {
+                desired = world.rng.random_range(0..NODES);
+            }
+            world.step(desired);
+        }
+        for _ in 0..200 {
+            for _ in 0..50 {
+                world.deliver();
+                world.check();
+            }
+            world.walk();
+            world.rebalance(desired);
+            world.resume();
+        }
+        for (node, replica) in world.replicas.iter().enumerate() {
+            assert_eq!(replica.group.is_some(), node == desired, "node {node} of {desired}");
+        }
+        let group = world.replicas[desired].group.as_ref().unwrap();
+        assert!(group.is_alone() && group.next_step(&[id(desired)]) == Step::Settled);
+        let held = &world.replicas[desired].entries;
+        for (key, (_, value)) in &world.acknowledged {
+            assert_eq!(held.get(key), Some(value), "entry {key}");
+        }
+        drop(replay);
+    }
+}
+
+/// Prints the line that replays a failure.
+struct Replay(String);
+
+impl Drop for Replay {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            println!("{}", self.0);
+        }
+    }
+}
+
+/// A revived replica keeps what it holds, rises above every version heard of, and whoever led in
+/// a lower era is deposed by its first word.
+#[test]
+fn a_revival_fences_the_era_before() {
+    let mut old = Group::create(id(0), Slot::default(), None);
+    let mut out = Vec::new();
+    let heard = (old.era(), old.term());
+    let new = Group::create(id(1), Slot::default(), Some(heard));
+    assert!(new.era() > old.era() && new.next_version() > old.next_version());
+    new.state(id(0), &mut out);
+    assert!(out.is_empty(), "a leader states nothing");
+    let mut revived = Group::create(id(2), Slot::default(), None);
+    let before = revived.last();
+    revived.revive((new.era(), new.term()), &mut out);
+    assert!(revived.era() > new.era() && revived.last() > before && revived.is_alone());
+    let word = SlotMessage {
+        slot: Slot::default(),
+        era: revived.era(),
+        term: revived.term(),
+        body: piccolo_schema::slot_message::Body::Ack { last: revived.last(), member: true },
+    };
+    out.clear();
+    old.receive(id(2), word, RING, &mut out);
+    assert_eq!(out, [Effect::Deposed, Effect::Void]);
+    assert!(!old.serves() && !old.is_leader());
+}
