@@ -37,12 +37,11 @@ struct Welcome {
 
 # One turn of one shard.
 struct Batch {
-  fence @0 :UInt32;        # how many bounces the sender had seen on this link
-  requests @1 :List(Request);
-  replies @2 :List(Reply);
-  slots @3 :List(SlotMessage);
-  routes @4 :List(Route);
-  routeDigests @5 :List(UInt64);  # of 64 ranges of 256 slots; empty: not stated
+  requests @0 :List(Request);
+  replies @1 :List(Reply);
+  slots @2 :List(SlotMessage);
+  routes @3 :List(Route);
+  routeDigests @4 :List(UInt64);  # of 64 ranges of 256 slots; empty: not stated
 }
 
 struct Request {
@@ -51,6 +50,7 @@ struct Request {
   kind @2 :Kind;
   resp3 @3 :Bool;          # how the reply is to be written
   body @4 :Data;           # RESP, whole commands
+  fence @5 :UInt32;        # rounds of bounces that the asker has seen for this slot
 
   enum Kind {
     command @0;            # one command of a client

@@ -68,6 +68,9 @@ pub struct Request<'a> {
     pub kind: RequestKind,
     /// Whether the reply is to be written in RESP3.
     pub resp3: bool,
+    /// Rounds of bounces that the asker had seen for this slot. One who bounced a request goes on
+    /// bouncing those of the same round, so that none overtakes it.
+    pub fence: u32,
     /// Whole commands in RESP.
     pub body: &'a [u8],
 }
@@ -92,8 +95,6 @@ pub enum Item<'a> {
     Welcome(Welcome),
     /// Instead of a welcome: why not.
     Refuse(&'a str),
-    /// How many bounces the sender of the requests that follow had seen on this link.
-    Fence(u32),
     /// Work to do.
     Request(Request<'a>),
     /// What became of a request of ours.

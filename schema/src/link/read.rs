@@ -80,7 +80,6 @@ fn read_batch(
     batch: wire::batch::Reader<'_>,
     take: &mut impl FnMut(Item<'_>),
 ) -> Result<(), Malformed> {
-    take(Item::Fence(batch.get_fence()));
     for route in batch.get_routes()? {
         take(Item::Route(read_route(route)?));
     }
@@ -97,6 +96,7 @@ fn read_batch(
                 wire::request::Kind::Sweep => RequestKind::Sweep,
             },
             resp3: request.get_resp3(),
+            fence: request.get_fence(),
             body: request.get_body()?,
         }));
     }

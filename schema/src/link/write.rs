@@ -13,7 +13,6 @@ use crate::slot_message::{Body, Change, ChangeKind, Config, Route, SlotMessage};
 /// What one turn of a shard has to say on one link, gathered until it is written as a frame.
 #[derive(Debug, Default)]
 pub struct Batch {
-    fence: u32,
     arena: Vec<u8>,
     requests: Vec<RequestHead>,
     replies: Vec<(u64, OutcomeHead)>,
@@ -29,6 +28,7 @@ struct RequestHead {
     slot: Slot,
     kind: RequestKind,
     resp3: bool,
+    fence: u32,
     body: Range<usize>,
 }
 
@@ -57,16 +57,11 @@ impl Batch {
             + 40 * self.routes.len()
     }
 
-    /// States how many bounces were seen on this link before the requests in this batch.
-    pub fn set_fence(&mut self, bounces_seen: u32) {
-        self.fence = bounces_seen;
-    }
-
     /// Adds a request; its body is copied.
     pub fn push_request(&mut self, request: &Request<'_>) {
         let body = self.keep(request.body);
-        let Request { id, slot, kind, resp3, body: _ } = *request;
-        self.requests.push(RequestHead { id, slot, kind, resp3, body });
+        let Request { id, slot, kind, resp3, fence, body: _ } = *request;
+        self.requests.push(RequestHead { id, slot, kind, resp3, fence, body });
     }
 
     /// Adds a reply; its body is copied.
@@ -109,7 +104,6 @@ impl Batch {
         let mut message = Builder::new(HeapAllocator::new().first_segment_words(words as u32));
         let frame = message.init_root::<wire::frame::Builder<'_>>();
         let mut batch = frame.init_batch();
-        batch.set_fence(self.fence);
         self.write_requests(&mut batch);
         self.write_replies(&mut batch);
         let mut slots = batch.reborrow().init_slots(self.slots.len() as u32);
@@ -142,6 +136,7 @@ impl Batch {
                 RequestKind::Sweep => wire::request::Kind::Sweep,
             });
             request.set_resp3(head.resp3);
+            request.set_fence(head.fence);
             request.set_body(&self.arena[head.body.clone()]);
         }
     }
