@@ -1,6 +1,6 @@
 @0xd48f03b7a1965ce2;
 
-# What nodes say to each other in datagrams of at most 1400 bytes.
+# What nodes say to each other in datagrams of at most 1400 bytes, in Cap'n Proto's packed encoding.
 
 using Id = import "peer.capnp".Id;
 
@@ -12,14 +12,21 @@ struct Datagram {
   updates @4 :List(Update);
   union {
     ping @5 :UInt32;
-    ack @6 :UInt32;
+    ack @6 :Ack;
     pingRequest @7 :PingRequest;
-    nack @8 :UInt32;
-    join @9 :Join;         # may I come in; answered with a welcome, or with the asked one's own join
-    welcome @10 :Welcome;  # a part of the members
+    join @8 :Join;         # may I come in; the first update is the sender itself
+    welcome @9 :Void;      # you are in; updates are a part of the members
+    refuse @10 :Refuse;    # you are not
     gossip @11 :Void;      # updates only
-    mismatch @12 :Id;      # this is not the id that you think; it is this one
+    mismatch @12 :Void;    # I am not the one that you think; the first update says who I am
+    sync @13 :Sync;        # do we hold the same members
+    table @14 :Void;       # updates are a part of the members
   }
+}
+
+struct Ack {
+  sequence @0 :UInt32;
+  by @1 :Id;               # who answered: a ping may have been relayed
 }
 
 struct PingRequest {
@@ -29,15 +36,29 @@ struct PingRequest {
 }
 
 struct Join {
-  expect @0 :UInt16;       # nodes that make a cluster; 0: will not create one
-  promised @1 :Text;       # name of the one this node lets create; empty: none yet
-  known @2 :List(Text);    # names of the nodes without a cluster that the sender has found
+  expect @0 :UInt16;       # nodes that make a cluster; 0: takes no part in making one
+  answer @1 :Bool;         # answers a join: do not answer again
+  promised @2 :Ballot;     # the sender supports nothing below this ballot
+  accepted @3 :Ballot;     # the ballot in which it last accepted a cluster; round 0: none
+  cluster @4 :Id;          # the cluster that it accepted
+  proposed @5 :Id;         # the cluster that it proposes in the ballot it promised; zero: none
 }
 
-struct Welcome {
-  cluster @0 :Id;
-  part @1 :UInt16;
-  parts @2 :UInt16;
+struct Ballot {
+  round @0 :UInt32;
+  node @1 :Id;
+}
+
+struct Refuse {
+  union {
+    nameTaken @0 :Address; # a live node at that address has your name
+    stale @1 :UInt64;      # your name was here with this generation: yours must be higher
+  }
+}
+
+struct Sync {
+  digest @0 :UInt64;       # of the sender's members
+  answer @1 :Bool;         # the sender has just sent its table
 }
 
 struct Address {
@@ -51,22 +72,23 @@ struct Update {
   generation @2 :UInt64;
   incarnation @3 :UInt32;
   state @4 :State;
-  peer @5 :Address;
-  client @6 :Address;
-  admin @7 :Address;
-  zone @8 :Text;
-  weight @9 :UInt16;
-  shards @10 :UInt16;
-  protocolMin @11 :UInt16;
-  protocolMax @12 :UInt16;
-  features @13 :UInt64;
+  said @5 :State;          # what the member last said of itself: joining, alive, leaving or left
+  peer @6 :Address;
+  client @7 :Address;
+  admin @8 :Address;
+  zone @9 :Text;
+  weight @10 :UInt16;
+  shards @11 :UInt16;
+  protocolMin @12 :UInt16;
+  protocolMax @13 :UInt16;
+  features @14 :UInt64;
 }
 
 enum State {
   joining @0;
   alive @1;
-  suspect @2;
-  dead @3;
-  leaving @4;
+  leaving @2;
+  suspect @3;
+  dead @4;
   left @5;
 }

@@ -1,0 +1,70 @@
+//! What the core wants done.
+
+use std::net::SocketAddr;
+
+use piccolo_schema::ids::ClusterId;
+
+use crate::{Member, State};
+
+/// Something for the caller to do, in the order handed out.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Action {
+    /// Send a datagram. It may be lost; the core repeats what matters.
+    Send {
+        /// Where to.
+        to: SocketAddr,
+        /// At most [`Config::datagram_bytes_max`](crate::Config::datagram_bytes_max) bytes.
+        datagram: Vec<u8>,
+    },
+    /// Resolve the seeds' names anew and call [`Gossip::set_seeds`](crate::Gossip::set_seeds).
+    /// Need not be answered at once, nor at all if resolving fails.
+    Resolve,
+    /// Something the node should know.
+    Event(Event),
+}
+
+/// Something the node should know.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Event {
+    /// This node is in a cluster now. Happens once.
+    Entered {
+        /// Which.
+        cluster: ClusterId,
+        /// Whether this node made it, and so begins with every slot.
+        created: bool,
+    },
+    /// A member, perhaps ourselves, is new or has taken another state.
+    Changed {
+        /// As it is now.
+        member: Member,
+        /// The state it had before; `None`: this id was not known.
+        was: Option<State>,
+    },
+    /// A seed answered `--create` as a member of a cluster, and a second one must not come
+    /// about. The core has stopped; the process should exit with 2.
+    CreateRefused {
+        /// Who answered.
+        by: SocketAddr,
+    },
+    /// This node must not go on. The core has stopped; the process should exit with 2.
+    Fatal(Fatal),
+}
+
+/// Why this node must not go on.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Fatal {
+    /// Another node has this node's name, and the better right to it.
+    #[error("the node at {by} has this node's name: choose another with --name")]
+    NameTaken {
+        /// Its address.
+        by: SocketAddr,
+    },
+    /// Another cluster believes that this node, by name or address, is its member.
+    #[error("{cluster:?} at {by} counts this node as its member: it was started into another one")]
+    ForeignCluster {
+        /// The other cluster.
+        cluster: ClusterId,
+        /// Who said so.
+        by: SocketAddr,
+    },
+}

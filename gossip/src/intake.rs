@@ -1,0 +1,208 @@
+//! What a datagram means: first whose cluster it is of, then what it says.
+
+use std::net::SocketAddr;
+
+use piccolo_schema::ids::NodeId;
+use piccolo_schema::time::Moment;
+
+use crate::action::Fatal;
+use crate::claims::Source;
+use crate::gossip::{Gossip, Phase};
+use crate::join::newcomer;
+use crate::member::State;
+use crate::message::{Body, Message};
+use crate::reject::{Malformed, Reject};
+
+impl Gossip {
+    pub(crate) fn take_in(
+        &mut self,
+        now: Moment,
+        from: SocketAddr,
+        message: Message,
+    ) -> Result<(), Reject> {
+        if self.phase == Phase::Stopped {
+            return Err(Reject::Stopped);
+        }
+        if message.from == self.id {
+            return Err(Reject::FromOurselves);
+        }
+        match (self.cluster.is_some(), message.cluster.is_some()) {
+            (false, false) => self.seeker_says(now, from, &message),
+            (false, true) => self.cluster_says(now, from, message),
+            (true, false) => self.outsider_says(now, from, &message),
+            (true, true) if message.cluster == self.cluster => self.member_says(now, from, message),
+            (true, true) => self.foreigner_says(from, &message),
+        }
+    }
+
+    /// Neither of us has a cluster.
+    fn seeker_says(
+        &mut self,
+        now: Moment,
+        from: SocketAddr,
+        message: &Message,
+    ) -> Result<(), Reject> {
+        let (Body::Join(join), Phase::Seeking { .. }) = (&message.body, self.phase) else {
+            return Err(Reject::NoCluster);
+        };
+        self.check_addressee(message.to)?;
+        let claim = newcomer(message.from, &message.from_name, &message.updates)
+            .ok_or(Reject::Malformed(Malformed::Update))?;
+        let others = message.updates.get(1..).unwrap_or(&[]);
+        self.found(now, from, claim, others, *join)
+    }
+
+    /// The sender has a cluster, we have none.
+    fn cluster_says(
+        &mut self,
+        now: Moment,
+        from: SocketAddr,
+        message: Message,
+    ) -> Result<(), Reject> {
+        let seeking = matches!(self.phase, Phase::Seeking { .. });
+        match message.body {
+            Body::Welcome if seeking && message.to == self.id => {
+                self.welcomed(now, message.cluster, message.updates);
+                Ok(())
+            }
+            Body::Refuse(why) if seeking && message.to == self.id => {
+                self.refused(now, from, why);
+                Ok(())
+            }
+            Body::Ping(_) | Body::Ack { .. } | Body::Gossip | Body::Sync { .. } => {
+                self.hear_of_a_cluster(from);
+                Err(Reject::NoCluster)
+            }
+            _ => Err(Reject::NoCluster),
+        }
+    }
+
+    /// We have a cluster, the sender has none.
+    fn outsider_says(
+        &mut self,
+        now: Moment,
+        from: SocketAddr,
+        message: &Message,
+    ) -> Result<(), Reject> {
+        match message.body {
+            Body::Join(_) => {
+                let claim = newcomer(message.from, &message.from_name, &message.updates)
+                    .ok_or(Reject::Malformed(Malformed::Update))?;
+                self.admit(now, from, claim)
+            }
+            // One that means to create asks whether there is a cluster.
+            Body::Ping(sequence) => {
+                self.send(from, message.from, Body::Ack { sequence, by: self.id }, Vec::new());
+                Ok(())
+            }
+            _ => Err(Reject::NoCluster),
+        }
+    }
+
+    /// The sender is of another cluster. If that counts us as its own, we must not go on: one of
+    /// the two is a mistake. An old address of its dead does not count, since addresses pass from
+    /// one machine to another; a name does.
+    fn foreigner_says(&mut self, from: SocketAddr, message: &Message) -> Result<(), Reject> {
+        let cluster = message.cluster;
+        let claimed = message.updates.iter().any(|claim| {
+            claim.state != State::Left
+                && (claim.name == self.name || (claim.peer == self.peer && claim.state.is_live()))
+        });
+        if claimed {
+            self.fatal(Fatal::ForeignCluster { cluster, by: from });
+        }
+        Err(Reject::ForeignCluster { cluster })
+    }
+
+    /// Both are members of one cluster.
+    fn member_says(
+        &mut self,
+        now: Moment,
+        from: SocketAddr,
+        message: Message,
+    ) -> Result<(), Reject> {
+        if let Err(reject) = self.check_addressee(message.to) {
+            if !matches!(message.body, Body::Ping(_)) {
+                return Err(reject);
+            }
+            self.merge(now, message.updates, Source::News);
+            let me = self.me().clone();
+            self.send(from, message.from, Body::Mismatch, vec![me]);
+            return Ok(());
+        }
+        if let Body::Ack { sequence, by } = message.body
+            && !self.probing.expects(sequence, by)
+        {
+            return Err(Reject::Unsolicited { from });
+        }
+        let source = match message.body {
+            Body::Table | Body::Welcome => Source::Table,
+            _ => Source::News,
+        };
+        let sender = (from, message.from);
+        let was_dead = self.holds_dead(&message.from_name, message.from);
+        self.merge(now, message.updates, source);
+        if self.phase == Phase::Stopped {
+            return Ok(());
+        }
+        self.reply(now, sender, &message.body)?;
+        self.recognise(sender, &message.from_name, was_dead, &message.body);
+        Ok(())
+    }
+
+    fn reply(
+        &mut self,
+        now: Moment,
+        (from, id): (SocketAddr, NodeId),
+        body: &Body,
+    ) -> Result<(), Reject> {
+        match *body {
+            Body::Ping(sequence) => {
+                self.send_with_news(from, id, Body::Ack { sequence, by: self.id });
+            }
+            Body::Ack { sequence, by } => return self.acknowledged(from, sequence, by),
+            Body::PingRequest { sequence, target, address } => {
+                self.relay((from, id, sequence), target, address);
+            }
+            Body::Sync { digest, answer } => self.compared(now, (from, id), digest, answer),
+            Body::Welcome | Body::Gossip | Body::Mismatch | Body::Table => {}
+            Body::Join(_) | Body::Refuse(_) => return Err(Reject::NoCluster),
+        }
+        Ok(())
+    }
+
+    /// Compares what the sender calls itself with what we know: one whose name passed to a later
+    /// life is told so; with one unknown, or believed dead until now, tables are compared.
+    fn recognise(
+        &mut self,
+        (from, id): (SocketAddr, NodeId),
+        name: &str,
+        was_dead: bool,
+        body: &Body,
+    ) {
+        let known = self.table.get(name).cloned();
+        match known {
+            Some(known) if known.id == id => {
+                if was_dead && known.state.is_live() {
+                    self.send_digest(from, id, false);
+                }
+            }
+            Some(known) if matches!(body, Body::Ping(_)) => {
+                self.send(from, id, Body::Gossip, vec![known]);
+            }
+            None if matches!(body, Body::Ping(_) | Body::Ack { .. }) => {
+                self.send_digest(from, id, false);
+            }
+            Some(_) | None => {}
+        }
+    }
+
+    fn holds_dead(&self, name: &str, id: NodeId) -> bool {
+        self.table.get(name).is_some_and(|known| known.id == id && known.state == State::Dead)
+    }
+
+    /// Whether a datagram is for us, or for whoever lives at our address.
+    fn check_addressee(&self, to: NodeId) -> Result<(), Reject> {
+        if to == self.id || !to.is_some() { Ok(()) } else { Err(Reject::NotForUs { to }) }
+    }
+}

@@ -1,0 +1,209 @@
+//! How a node comes in, and who lets it.
+
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use piccolo_schema::ids::{ClusterId, NodeId};
+use piccolo_schema::time::Moment;
+use rand::seq::SliceRandom;
+
+use crate::action::{Event, Fatal};
+use crate::claims::Source;
+use crate::gossip::{Gossip, Phase};
+use crate::member::{Member, State};
+use crate::message::{Body, Refusal};
+use crate::reject::Reject;
+use crate::timers::Timer;
+
+/// Seeds and founders asked in one attempt to join, at most.
+const ASKED_AT_ONCE: usize = 24;
+
+/// Founders named in a join, at most: so that those who share one seed find each other.
+const INTRODUCED_MAX: usize = 8;
+
+/// Newcomers that wait for a verdict about their name, at most; further ones ask again.
+const TRIALS_MAX: usize = 64;
+
+/// How often a second node asks within its waiting time.
+const ASKS_PER_WAIT: u32 = 5;
+
+/// Newcomers under the name of a live member, which is now probed: if it answers they are
+/// refused, if it dies they come in.
+#[derive(Debug, Default)]
+pub(crate) struct Trials {
+    newcomers: BTreeMap<NodeId, Trial>,
+}
+
+#[derive(Debug)]
+struct Trial {
+    to: SocketAddr,
+    incumbent: NodeId,
+    began: Moment,
+}
+
+impl Gossip {
+    /// `--create`: asks the seeds whether there is a cluster, or creates one.
+    pub(crate) fn ask(&mut self, now: Moment) {
+        let Phase::Asking { until } = self.phase else { return };
+        let until = until.unwrap_or(now + self.config.create_wait);
+        if self.seeds.is_empty() || now >= until {
+            return self.enter(now, self.own_cluster);
+        }
+        self.phase = Phase::Asking { until: Some(until) };
+        for seed in self.seeds.clone() {
+            self.ping(seed, NodeId::NONE);
+        }
+        let next = now + self.config.create_wait / ASKS_PER_WAIT;
+        self.timers.set(Timer::Ask, next.min(until));
+    }
+
+    /// `--join`: asks the seeds and whoever else is looking for a cluster; for ever.
+    pub(crate) fn seek(&mut self, now: Moment) {
+        let Phase::Seeking { since } = self.phase else { return };
+        self.want_seeds();
+        self.drop_silent(now);
+        self.found_step(now);
+        if self.cluster.is_some() {
+            return;
+        }
+        self.send_joins();
+        let hurry = now.since(since) < self.config.create_wait;
+        let wait = self.config.create_wait / ASKS_PER_WAIT;
+        let next = if hurry { wait } else { self.config.join_retry };
+        let next = self.about(next);
+        self.timers.set(Timer::Join, now + next);
+    }
+
+    /// Asks everybody who may know of a cluster.
+    pub(crate) fn send_joins(&mut self) {
+        let mut addresses: Vec<_> = self.seeds.clone();
+        addresses.extend(self.founding.addresses());
+        addresses.sort_unstable();
+        addresses.dedup();
+        let (drawn, _) = addresses.partial_shuffle(&mut self.rng, ASKED_AT_ONCE);
+        for to in drawn.iter().copied() {
+            self.send_join(to);
+        }
+    }
+
+    pub(crate) fn send_join(&mut self, to: SocketAddr) {
+        let join = self.founding.join(self.expect, false);
+        let updates = self.introduction();
+        self.send(to, NodeId::NONE, Body::Join(join), updates);
+    }
+
+    /// Ourselves, and a few founders that we have found.
+    pub(crate) fn introduction(&mut self) -> Vec<Member> {
+        let mut founders: Vec<Member> = self.founding.claims().collect();
+        let (drawn, _) = founders.partial_shuffle(&mut self.rng, INTRODUCED_MAX);
+        let mut updates = vec![self.me().clone()];
+        updates.extend(drawn.iter().cloned());
+        updates
+    }
+
+    /// Lets a newcomer in, refuses it, or puts the one who has its name to the test.
+    pub(crate) fn admit(
+        &mut self,
+        now: Moment,
+        from: SocketAddr,
+        claim: Member,
+    ) -> Result<(), Reject> {
+        let id = claim.id;
+        if self.is_us(&claim.name) {
+            self.refuse(from, id, Refusal::NameTaken(self.peer));
+            return Ok(());
+        }
+        let known = self.table.get(&claim.name);
+        if known.is_none() && self.table.len() >= self.config.members_max {
+            return Err(Reject::Full { members_max: self.config.members_max });
+        }
+        match known.filter(|known| known.id != id) {
+            Some(known) if known.state.is_live() && known.peer != claim.peer => {
+                let (name, incumbent) = (known.name.clone(), known.id);
+                self.put_to_test(now, &name, incumbent, id, from);
+                return Ok(());
+            }
+            Some(known) if claim.life(known) != Ordering::Greater => {
+                let generation = known.generation;
+                self.refuse(from, id, Refusal::Stale(generation));
+                return Ok(());
+            }
+            Some(_) | None => {}
+        }
+        self.trials.newcomers.remove(&id);
+        self.merge(now, vec![claim], Source::News);
+        self.send_table((from, id), &Body::Welcome);
+        Ok(())
+    }
+
+    fn refuse(&mut self, to: SocketAddr, id: NodeId, why: Refusal) {
+        self.send(to, id, Body::Refuse(why), Vec::new());
+    }
+
+    /// Probes the incumbent of a name next, for the newcomer that wants it.
+    fn put_to_test(
+        &mut self,
+        now: Moment,
+        name: &str,
+        incumbent: NodeId,
+        newcomer: NodeId,
+        to: SocketAddr,
+    ) {
+        let memory = self.config.founder_silence * 2;
+        let newcomers = &mut self.trials.newcomers;
+        newcomers.retain(|_, trial| now.since(trial.began) < memory);
+        if newcomers.len() < TRIALS_MAX {
+            newcomers.insert(newcomer, Trial { to, incumbent, began: now });
+        }
+        self.probing.prefer(name);
+    }
+
+    /// The incumbent lives: those who want its name are refused.
+    pub(crate) fn conclude_trials(&mut self, incumbent: NodeId) {
+        let Some(by) = self.table.with_id(incumbent).map(|member| member.peer) else { return };
+        let lost = self.trials.newcomers.iter().filter(|(_, t)| t.incumbent == incumbent);
+        let lost: Vec<_> = lost.map(|(newcomer, trial)| (*newcomer, trial.to)).collect();
+        for (newcomer, to) in lost {
+            self.trials.newcomers.remove(&newcomer);
+            self.refuse(to, newcomer, Refusal::NameTaken(by));
+        }
+    }
+
+    /// Takes in that a cluster let us in.
+    pub(crate) fn welcomed(&mut self, now: Moment, cluster: ClusterId, members: Vec<Member>) {
+        self.enter(now, cluster);
+        self.merge(now, members, Source::Table);
+        let me = self.name.clone();
+        self.rumors.add(&me);
+        self.arm_gossip(now);
+    }
+
+    /// Takes in that a cluster did not.
+    pub(crate) fn refused(&mut self, now: Moment, from: SocketAddr, why: Refusal) {
+        match why {
+            Refusal::NameTaken(by) => self.fatal(Fatal::NameTaken { by }),
+            Refusal::Stale(generation) => {
+                let mut claim = self.me().clone();
+                claim.generation = claim.generation.max(generation.saturating_add(1));
+                self.mark(now, claim);
+                self.send_join(from);
+            }
+        }
+    }
+
+    /// Hears from a member of a cluster while in none. That is not for us, but tells us of it.
+    pub(crate) fn hear_of_a_cluster(&mut self, from: SocketAddr) {
+        match self.phase {
+            Phase::Asking { .. } => self.stop(Event::CreateRefused { by: from }),
+            Phase::Seeking { .. } => self.send_join(from),
+            Phase::Member | Phase::Stopped => {}
+        }
+    }
+}
+
+/// The sender's own claim, which a join must begin with.
+pub(crate) fn newcomer(from: NodeId, name: &str, updates: &[Member]) -> Option<Member> {
+    let claim = updates.first().filter(|claim| claim.id == from && claim.name == name)?;
+    (claim.state < State::Suspect).then(|| claim.clone())
+}

@@ -1,0 +1,59 @@
+//! Counters.
+
+use crate::reject::Reject;
+
+/// What this node's gossip has counted since it began. All only rise.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Stats {
+    /// Datagrams taken in, rejected ones among them.
+    pub datagrams_in: u64,
+    /// Their bytes.
+    pub bytes_in: u64,
+    /// Datagrams handed out for sending.
+    pub datagrams_out: u64,
+    /// Their bytes.
+    pub bytes_out: u64,
+    /// Datagrams not handed out because the caller had left too many actions untaken.
+    pub datagrams_dropped: u64,
+    /// Rejected: too long or not of this protocol. A rise means a stray or hostile sender.
+    pub rejects_malformed: u64,
+    /// Rejected: of another cluster. A rise means two clusters share addresses.
+    pub rejects_foreign: u64,
+    /// Rejected: meant for another id. A rise means that others hold a stale address.
+    pub rejects_not_for_us: u64,
+    /// Rejected: an answer that came too late. A rise means a slow network or a slow node.
+    pub rejects_unsolicited: u64,
+    /// Rejected: no room in the table.
+    pub rejects_full: u64,
+    /// Rejected for another reason.
+    pub rejects_other: u64,
+    /// Probes started.
+    pub probes: u64,
+    /// Probes that nobody answered, directly or for another.
+    pub probes_failed: u64,
+    /// Suspicions that this node raised.
+    pub suspicions_raised: u64,
+    /// Suspicions or deaths of members, from whatever node, that were refuted.
+    pub suspicions_refuted: u64,
+    /// Times that this node had to say that it lives.
+    pub refutations: u64,
+    /// Members that this node declared dead because they did not refute.
+    pub deaths: u64,
+    /// Times that `advance` came so late that the node itself must have been paused.
+    pub pauses: u64,
+    /// Claims about unknown members ignored because the table was full.
+    pub claims_ignored: u64,
+}
+
+impl Stats {
+    pub(crate) fn count(&mut self, reject: &Reject) {
+        *match reject {
+            Reject::TooLong { .. } | Reject::Malformed(_) => &mut self.rejects_malformed,
+            Reject::ForeignCluster { .. } => &mut self.rejects_foreign,
+            Reject::NotForUs { .. } => &mut self.rejects_not_for_us,
+            Reject::Unsolicited { .. } => &mut self.rejects_unsolicited,
+            Reject::Full { .. } => &mut self.rejects_full,
+            Reject::FromOurselves | Reject::NoCluster | Reject::Stopped => &mut self.rejects_other,
+        } += 1;
+    }
+}

@@ -1,0 +1,315 @@
+//! Messages to and from Cap'n Proto, packed: most of an update is zeros and pointers, and packing
+//! lets twice as many into a datagram.
+
+use std::net::{IpAddr, SocketAddr};
+
+use capnp::message::{Builder, ReaderOptions};
+use capnp::serialize_packed;
+use piccolo_schema::gossip_capnp as wire;
+use piccolo_schema::ids::{ClusterId, NodeId};
+use piccolo_schema::peer_capnp::id;
+use piccolo_schema::time::Moment;
+
+use crate::TextFault;
+use crate::member::{Member, State, check_name, check_zone, is_reachable};
+use crate::message::{Ballot, Body, Join, Message, Refusal};
+use crate::reject::Malformed;
+
+/// Updates in one datagram at most: more than 1400 bytes can hold of the shortest.
+const UPDATES_MAX: u32 = 64;
+
+/// Words that reading one datagram may touch: packed zeros expand up to a thousandfold, and
+/// nothing honest needs as much.
+const WORDS_MAX: usize = 8 << 10;
+
+/// Encodes a message with as many of its updates, in order, as fit into `bytes_max`, and says how
+/// many those are.
+pub(crate) fn encode_fitting(message: &Message, bytes_max: usize) -> (Vec<u8>, usize) {
+    let mut count = message.updates.len().min(UPDATES_MAX as usize);
+    loop {
+        let datagram = encode(message, count);
+        if datagram.len() <= bytes_max || count == 0 {
+            return (datagram, count);
+        }
+        count = (count * bytes_max / datagram.len()).min(count - 1);
+    }
+}
+
+fn encode(message: &Message, count: usize) -> Vec<u8> {
+    let mut builder = Builder::new_default();
+    let mut datagram = builder.init_root::<wire::datagram::Builder<'_>>();
+    write_id(datagram.reborrow().init_cluster(), message.cluster.0);
+    write_id(datagram.reborrow().init_from(), message.from.0);
+    datagram.set_from_name(message.from_name.as_str());
+    write_id(datagram.reborrow().init_to(), message.to.0);
+    write_body(datagram.reborrow(), &message.body);
+    let mut updates = datagram.init_updates(count as u32);
+    for (index, member) in message.updates.iter().take(count).enumerate() {
+        write_member(updates.reborrow().get(index as u32), member);
+    }
+    let mut bytes = Vec::with_capacity(512);
+    if let Err(error) = serialize_packed::write_message(&mut bytes, &builder) {
+        unreachable!("writing into memory failed: {error}");
+    }
+    bytes
+}
+
+fn write_body(mut to: wire::datagram::Builder<'_>, body: &Body) {
+    match *body {
+        Body::Ping(sequence) => to.set_ping(sequence),
+        Body::Ack { sequence, by } => {
+            let mut ack = to.init_ack();
+            ack.set_sequence(sequence);
+            write_id(ack.init_by(), by.0);
+        }
+        Body::PingRequest { sequence, target, address } => {
+            let mut request = to.init_ping_request();
+            request.set_sequence(sequence);
+            write_id(request.reborrow().init_target(), target.0);
+            write_address(request.init_address(), address);
+        }
+        Body::Join(join) => write_join(to.init_join(), &join),
+        Body::Welcome => to.set_welcome(()),
+        Body::Refuse(Refusal::NameTaken(by)) => {
+            write_address(to.init_refuse().init_name_taken(), by);
+        }
+        Body::Refuse(Refusal::Stale(generation)) => to.init_refuse().set_stale(generation),
+        Body::Gossip => to.set_gossip(()),
+        Body::Mismatch => to.set_mismatch(()),
+        Body::Sync { digest, answer } => {
+            let mut sync = to.init_sync();
+            sync.set_digest(digest);
+            sync.set_answer(answer);
+        }
+        Body::Table => to.set_table(()),
+    }
+}
+
+fn write_join(mut to: wire::join::Builder<'_>, join: &Join) {
+    to.set_expect(join.expect);
+    to.set_answer(join.answer);
+    write_ballot(to.reborrow().init_promised(), join.promised);
+    if let Some((ballot, cluster)) = join.accepted {
+        write_ballot(to.reborrow().init_accepted(), ballot);
+        write_id(to.reborrow().init_cluster(), cluster.0);
+    }
+    if let Some(cluster) = join.proposed {
+        write_id(to.init_proposed(), cluster.0);
+    }
+}
+
+fn write_ballot(mut to: wire::ballot::Builder<'_>, ballot: Ballot) {
+    to.set_round(ballot.round);
+    write_id(to.init_node(), ballot.node.0);
+}
+
+fn write_member(mut to: wire::update::Builder<'_>, member: &Member) {
+    to.set_name(member.name.as_str());
+    write_id(to.reborrow().init_id(), member.id.0);
+    to.set_generation(member.generation);
+    to.set_incarnation(member.incarnation);
+    to.set_state(write_state(member.state));
+    to.set_said(write_state(member.said));
+    write_address(to.reborrow().init_peer(), member.peer);
+    write_address(to.reborrow().init_client(), member.client);
+    write_address(to.reborrow().init_admin(), member.admin);
+    to.set_zone(member.zone.as_str());
+    to.set_weight(member.weight);
+    to.set_shards(member.shards);
+    to.set_protocol_min(member.protocol.0);
+    to.set_protocol_max(member.protocol.1);
+    to.set_features(member.features);
+}
+
+fn write_state(state: State) -> wire::State {
+    match state {
+        State::Joining => wire::State::Joining,
+        State::Alive => wire::State::Alive,
+        State::Leaving => wire::State::Leaving,
+        State::Suspect => wire::State::Suspect,
+        State::Dead => wire::State::Dead,
+        State::Left => wire::State::Left,
+    }
+}
+
+fn write_address(mut to: wire::address::Builder<'_>, address: SocketAddr) {
+    match address.ip() {
+        IpAddr::V4(ip) => to.set_ip(&ip.octets()),
+        IpAddr::V6(ip) => to.set_ip(&ip.octets()),
+    }
+    to.set_port(address.port());
+}
+
+fn write_id(mut to: id::Builder<'_>, id: u128) {
+    to.set_high((id >> 64) as u64);
+    to.set_low(id as u64);
+}
+
+/// Takes one datagram apart. Nothing of a malformed one is used.
+///
+/// # Errors
+///
+/// What is wrong with it.
+pub(crate) fn decode(mut datagram: &[u8]) -> Result<Message, Malformed> {
+    let mut options = ReaderOptions::new();
+    options.traversal_limit_in_words(Some(WORDS_MAX)).nesting_limit(8);
+    let reader = serialize_packed::read_message(&mut datagram, options)?;
+    if !datagram.is_empty() {
+        return Err(Malformed::Encoding);
+    }
+    let message = reader.get_root::<wire::datagram::Reader<'_>>()?;
+    let from = NodeId(read_id(message.get_from()?));
+    if !from.is_some() {
+        return Err(Malformed::NoId);
+    }
+    Ok(Message {
+        cluster: ClusterId(read_id(message.get_cluster()?)),
+        from,
+        from_name: read_name(message.get_from_name()?)?,
+        to: NodeId(read_id(message.get_to()?)),
+        updates: read_updates(message)?,
+        body: read_body(message)?,
+    })
+}
+
+fn read_body(message: wire::datagram::Reader<'_>) -> Result<Body, Malformed> {
+    use wire::datagram::Which;
+    Ok(match message.which()? {
+        Which::Ping(sequence) => Body::Ping(sequence),
+        Which::Ack(ack) => {
+            let ack = ack?;
+            Body::Ack { sequence: ack.get_sequence(), by: NodeId(read_id(ack.get_by()?)) }
+        }
+        Which::PingRequest(request) => {
+            let request = request?;
+            Body::PingRequest {
+                sequence: request.get_sequence(),
+                target: NodeId(read_id(request.get_target()?)),
+                address: read_peer(request.get_address()?)?,
+            }
+        }
+        Which::Join(join) => Body::Join(read_join(join?)?),
+        Which::Welcome(()) => Body::Welcome,
+        Which::Refuse(refuse) => Body::Refuse(match refuse?.which()? {
+            wire::refuse::NameTaken(by) => Refusal::NameTaken(read_peer(by?)?),
+            wire::refuse::Stale(generation) => Refusal::Stale(generation),
+        }),
+        Which::Gossip(()) => Body::Gossip,
+        Which::Mismatch(()) => Body::Mismatch,
+        Which::Sync(sync) => {
+            let sync = sync?;
+            Body::Sync { digest: sync.get_digest(), answer: sync.get_answer() }
+        }
+        Which::Table(()) => Body::Table,
+    })
+}
+
+fn read_join(join: wire::join::Reader<'_>) -> Result<Join, Malformed> {
+    let accepted = read_ballot(join.get_accepted()?)?;
+    let cluster = ClusterId(read_id(join.get_cluster()?));
+    let proposed = ClusterId(read_id(join.get_proposed()?));
+    Ok(Join {
+        expect: join.get_expect(),
+        answer: join.get_answer(),
+        promised: read_ballot(join.get_promised()?)?,
+        accepted: (accepted.round > 0 && cluster.is_some()).then_some((accepted, cluster)),
+        proposed: proposed.is_some().then_some(proposed),
+    })
+}
+
+fn read_ballot(ballot: wire::ballot::Reader<'_>) -> Result<Ballot, Malformed> {
+    Ok(Ballot { round: ballot.get_round(), node: NodeId(read_id(ballot.get_node()?)) })
+}
+
+fn read_updates(message: wire::datagram::Reader<'_>) -> Result<Vec<Member>, Malformed> {
+    let updates = message.get_updates()?;
+    if updates.len() > UPDATES_MAX {
+        return Err(Malformed::TooMany { count: updates.len() });
+    }
+    updates.iter().map(read_member).collect()
+}
+
+fn read_member(update: wire::update::Reader<'_>) -> Result<Member, Malformed> {
+    let zone = update.get_zone()?.to_str().map_err(|_| TextFault::NotPrintable);
+    let zone = zone.and_then(|zone| check_zone(zone).map(|()| zone.to_owned()));
+    let member = Member {
+        name: read_name(update.get_name()?)?,
+        id: NodeId(read_id(update.get_id()?)),
+        generation: update.get_generation(),
+        incarnation: update.get_incarnation(),
+        state: read_state(update.get_state()?),
+        said: read_state(update.get_said()?),
+        peer: read_peer(update.get_peer()?)?,
+        client: read_address(update.get_client()?)?,
+        admin: read_address(update.get_admin()?)?,
+        zone: zone.map_err(|fault| Malformed::Text { what: "zone", fault })?,
+        weight: update.get_weight(),
+        shards: update.get_shards(),
+        protocol: (update.get_protocol_min(), update.get_protocol_max()),
+        features: update.get_features(),
+        since: Moment::default(),
+    };
+    if !member.id.is_some() {
+        return Err(Malformed::NoId);
+    }
+    if is_consistent(&member) { Ok(member) } else { Err(Malformed::Update) }
+}
+
+/// Others may call a member suspect or dead; any other state is its own word.
+fn is_consistent(member: &Member) -> bool {
+    match member.state {
+        State::Suspect | State::Dead => member.said < State::Suspect,
+        state => member.said == state,
+    }
+}
+
+fn read_state(state: wire::State) -> State {
+    match state {
+        wire::State::Joining => State::Joining,
+        wire::State::Alive => State::Alive,
+        wire::State::Leaving => State::Leaving,
+        wire::State::Suspect => State::Suspect,
+        wire::State::Dead => State::Dead,
+        wire::State::Left => State::Left,
+    }
+}
+
+fn read_name(name: capnp::text::Reader<'_>) -> Result<String, Malformed> {
+    let name = name.to_str().map_err(|_| TextFault::NotPrintable);
+    name.and_then(|name| check_name(name).map(|()| name.to_owned()))
+        .map_err(|fault| Malformed::Text { what: "name", fault })
+}
+
+/// An address that we may be told to send to.
+fn read_peer(address: wire::address::Reader<'_>) -> Result<SocketAddr, Malformed> {
+    let address = read_address(address)?;
+    if is_reachable(address) { Ok(address) } else { Err(Malformed::Update) }
+}
+
+fn read_address(address: wire::address::Reader<'_>) -> Result<SocketAddr, Malformed> {
+    let ip = address.get_ip()?;
+    let parsed = if let Ok(ip) = <[u8; 4]>::try_from(ip) {
+        IpAddr::from(ip)
+    } else if let Ok(ip) = <[u8; 16]>::try_from(ip) {
+        IpAddr::from(ip)
+    } else {
+        return Err(Malformed::Address { bytes: ip.len() });
+    };
+    Ok(SocketAddr::new(parsed, address.get_port()))
+}
+
+fn read_id(id: id::Reader<'_>) -> u128 {
+    (u128::from(id.get_high()) << 64) | u128::from(id.get_low())
+}
+
+impl From<capnp::Error> for Malformed {
+    fn from(_: capnp::Error) -> Self {
+        Self::Encoding
+    }
+}
+
+impl From<capnp::NotInSchema> for Malformed {
+    fn from(unknown: capnp::NotInSchema) -> Self {
+        Self::Kind(unknown.0)
+    }
+}
