@@ -4,6 +4,7 @@
 use std::ops::Range;
 
 use piccolo_schema::ids::Version;
+use piccolo_schema::limits::VALUE_BYTES_MAX;
 use piccolo_schema::time::UnixMillis;
 
 use crate::store::record::Record;
@@ -47,6 +48,8 @@ pub struct Keyspace<'a> {
     changes: Option<&'a mut Changes>,
     dirty: bool,
     expired: u32,
+    value_bytes_max: usize,
+    cleared: Vec<SlotTable>,
 }
 
 impl<'a> Keyspace<'a> {
@@ -59,7 +62,29 @@ impl<'a> Keyspace<'a> {
         version: Version,
         changes: Option<&'a mut Changes>,
     ) -> Self {
-        Self { table, hasher, now, version, changes, dirty: false, expired: 0 }
+        Self {
+            table,
+            hasher,
+            now,
+            version,
+            changes,
+            dirty: false,
+            expired: 0,
+            value_bytes_max: VALUE_BYTES_MAX,
+            cleared: Vec::new(),
+        }
+    }
+
+    /// The same with values of at most so many bytes, [`VALUE_BYTES_MAX`] unless said. What comes
+    /// in one argument is limited by the parser; this limits what grows in place.
+    #[must_use]
+    pub fn with_value_bytes_max(self, value_bytes_max: usize) -> Self {
+        Self { value_bytes_max, ..self }
+    }
+
+    /// Bytes of a value at most.
+    pub fn value_bytes_max(&self) -> usize {
+        self.value_bytes_max
     }
 
     /// Wall time of this execution.
@@ -81,6 +106,16 @@ impl<'a> Keyspace<'a> {
     /// Whether anything was changed.
     pub fn dirty(&self) -> bool {
         self.dirty
+    }
+
+    /// Number of entries, those included that have ended but were not met since.
+    pub fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.table.is_empty()
     }
 
     /// Entries found expired and deleted.
@@ -145,6 +180,39 @@ impl<'a> Keyspace<'a> {
             self.changed(0, &Record::Clear);
         }
         old
+    }
+
+    /// Deletes every entry; the table that held them is kept for [`Self::take_cleared`].
+    pub fn clear_and_keep(&mut self) {
+        let old = self.clear();
+        if !old.is_empty() {
+            self.cleared.push(old);
+        }
+    }
+
+    /// The tables emptied in this execution, one per time, to be dropped in steps.
+    pub fn take_cleared(&mut self) -> Vec<SlotTable> {
+        std::mem::take(&mut self.cleared)
+    }
+
+    /// Visits (hash, key) of live entries in the order of their hash, from the first whose hash
+    /// is at least `from`, until `visit` returns false or about `entries_max` entries, ended ones
+    /// included, were looked at. Entries of equal hash are visited together even then. Returns
+    /// the hash to go on from, `None` at the end.
+    pub fn walk(
+        &self,
+        from: u64,
+        entries_max: usize,
+        mut visit: impl FnMut(u64, &[u8]) -> bool,
+    ) -> Option<u64> {
+        let (mut seen, mut go_on) = (0, true);
+        self.table.walk(&self.hasher, from, |hash, entry| {
+            seen += 1;
+            if entry.expires.is_none_or(|at| at > self.now) {
+                go_on &= visit(hash, entry.key);
+            }
+            go_on && seen < entries_max
+        })
     }
 
     #[inline]

@@ -1,5 +1,14 @@
 //! The Redis protocol, versions 2 and 3: commands read in place, replies written in place.
 
+pub mod inline;
+pub mod number;
+pub mod parse;
+pub mod reply;
+pub mod value;
+
+pub use parse::{Limits, Parsed, Parser, ProtocolError};
+pub use reply::Reply;
+
 use crate::keyspace::Key;
 
 /// Where an argument lies in the buffer it was read from.
