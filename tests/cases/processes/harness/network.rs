@@ -1,0 +1,113 @@
+//! Three network namespaces on one bridge, so that a case can pull a node's cable.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::process::{self, Command};
+
+use super::process::{run, run_well};
+
+/// Namespaces joined by a bridge to which this machine belongs too. Needs root.
+#[derive(Debug)]
+pub(crate) struct Network {
+    bridge: String,
+    spaces: Vec<String>,
+    /// Third part of the addresses `10.99.N.x`, so that two runs do not meet.
+    net: u8,
+}
+
+impl Network {
+    #[track_caller]
+    pub(crate) fn new(count: usize) -> Self {
+        let id = process::id() % 10_000;
+        let net = (process::id() % 250) as u8;
+        let mut network = Self { bridge: format!("pcb{id}"), spaces: Vec::new(), net };
+        let bridge = network.bridge.clone();
+        ip(&["link", "add", &bridge, "type", "bridge"]);
+        ip(&["addr", "add", &format!("10.99.{net}.254/24"), "dev", &bridge]);
+        ip(&["link", "set", &bridge, "up"]);
+        for at in 0..count {
+            network.add(at, &format!("pc{id}n{at}"));
+        }
+        network
+    }
+
+    /// Address of the node in namespace `at`.
+    pub(crate) fn address(&self, at: usize, port: u16) -> SocketAddr {
+        SocketAddr::from((Ipv4Addr::new(10, 99, self.net, at as u8 + 1), port))
+    }
+
+    /// The words in front of a command that shall run in namespace `at`.
+    pub(crate) fn inside(&self, at: usize) -> [&str; 4] {
+        ["ip", "netns", "exec", &self.spaces[at]]
+    }
+
+    /// Pulls the cable of namespace `at`: every packet is lost from now on, with no word to anyone.
+    pub(crate) fn cut(&self, at: usize) {
+        ip(&["link", "set", &format!("{}h", self.spaces[at]), "nomaster"]);
+    }
+
+    /// Puts the cable back.
+    pub(crate) fn heal(&self, at: usize) {
+        ip(&["link", "set", &format!("{}h", self.spaces[at]), "master", &self.bridge]);
+    }
+
+    fn add(&mut self, at: usize, space: &str) {
+        let (host, guest) = (format!("{space}h"), format!("{space}g"));
+        ip(&["netns", "add", space]);
+        self.spaces.push(space.to_owned());
+        ip(&["link", "add", &host, "type", "veth", "peer", "name", &guest, "netns", space]);
+        ip(&["link", "set", &host, "master", &self.bridge, "up"]);
+        ip(&["-n", space, "link", "set", "lo", "up"]);
+        let address = format!("{}/24", self.address(at, 0).ip());
+        ip(&["-n", space, "addr", "add", &address, "dev", &guest]);
+        ip(&["-n", space, "link", "set", &guest, "up"]);
+    }
+}
+
+impl Drop for Network {
+    fn drop(&mut self) {
+        // Deleting a namespace takes its end of the cable along, and with it the other end.
+        for space in &self.spaces {
+            run(Command::new("ip").args(["netns", "del", space]));
+        }
+        run(Command::new("ip").args(["link", "del", &self.bridge]));
+    }
+}
+
+#[track_caller]
+fn ip(args: &[&str]) {
+    run_well(Command::new("ip").args(args));
+}
+
+#[test]
+fn a_cut_namespace_is_unreachable_until_healed() {
+    let network = Network::new(2);
+    let target = network.address(1, 0).ip().to_string();
+    let probe = |count: &str| {
+        let words = network.inside(0);
+        let mut command = Command::new(words[0]);
+        // A neighbour that answers is in the table as REACHABLE, a lost one as FAILED.
+        command.args(&words[1..]).args(["python3", "-c", PROBE, &target, count]);
+        run(&mut command)
+    };
+    assert!(probe("50").0.success(), "{}", probe("1").1);
+    network.cut(1);
+    assert!(!probe("3").0.success());
+    network.heal(1);
+    assert!(probe("100").0.success(), "{}", probe("1").1);
+}
+
+/// Exits 0 as soon as the port is refused by a machine that is there, else 1 after some attempts.
+#[cfg(test)]
+const PROBE: &str = "
+import socket, sys
+for _ in range(int(sys.argv[2])):
+    s = socket.socket()
+    s.settimeout(0.2)
+    try:
+        s.connect((sys.argv[1], 9))
+    except ConnectionRefusedError:
+        sys.exit(0)
+    except OSError:
+        pass
+sys.exit(1)
+";
