@@ -3,6 +3,7 @@
 
 use std::cmp::Ordering;
 
+use piccolo_schema::ids::NodeId;
 use piccolo_schema::time::Moment;
 
 use crate::action::{Event, Fatal};
@@ -22,24 +23,30 @@ pub(crate) enum Source {
 
 impl Gossip {
     /// Believes what outweighs the own knowledge.
-    pub(crate) fn merge(&mut self, now: Moment, claims: Vec<Member>, source: Source) {
+    pub(crate) fn merge(
+        &mut self,
+        now: Moment,
+        teller: NodeId,
+        claims: Vec<Member>,
+        source: Source,
+    ) {
         for claim in claims {
             if self.is_us(&claim.name) {
                 self.hear_of_us(now, &claim);
             } else {
-                self.hear(now, claim, source);
+                self.hear(now, teller, claim, source);
             }
         }
     }
 
-    fn hear(&mut self, now: Moment, mut claim: Member, source: Source) {
+    fn hear(&mut self, now: Moment, teller: NodeId, mut claim: Member, source: Source) {
         let Some(known) = self.table.get(&claim.name) else {
-            return self.meet(now, claim);
+            return self.meet(now, teller, claim);
         };
-        if claim.standing(known) != Ordering::Greater
-            || (known.id == claim.id && known.state == State::Left)
-        {
-            return;
+        match claim.standing(known) {
+            Ordering::Less => return,
+            Ordering::Equal => return self.rumors.known_to(&claim.name, teller),
+            Ordering::Greater => {}
         }
         let lives = known.id == claim.id && known.state.is_live();
         if source == Source::Table && claim.state == State::Dead && lives {
@@ -48,12 +55,14 @@ impl Gossip {
                 return;
             }
         }
+        let name = claim.name.clone();
         self.mark(now, claim);
+        self.rumors.known_to(&name, teller);
     }
 
     /// Takes in a name never heard before. One that left is not taken in: nodes that forget it at
     /// different times would remind each other for ever.
-    fn meet(&mut self, now: Moment, claim: Member) {
+    fn meet(&mut self, now: Moment, teller: NodeId, claim: Member) {
         if claim.state == State::Left {
             return;
         }
@@ -61,7 +70,9 @@ impl Gossip {
             self.stats.claims_ignored += 1;
             return;
         }
+        let name = claim.name.clone();
         self.mark(now, claim);
+        self.rumors.known_to(&name, teller);
     }
 
     /// Hears what others think of us, and denies it where it is wrong.
@@ -71,9 +82,14 @@ impl Gossip {
             return;
         }
         if claim.id == me.id {
-            if claim.standing(me) == Ordering::Greater {
-                self.stats.refutations += 1;
-                self.outbid(now, claim.generation, claim.incarnation);
+            match claim.standing(me) {
+                Ordering::Greater => {
+                    self.stats.refutations += 1;
+                    self.outbid(now, claim.generation, claim.incarnation);
+                }
+                // Denied already, but the teller has not heard it.
+                Ordering::Less => self.remind(now),
+                Ordering::Equal => {}
             }
         } else if claim.life(me) == Ordering::Greater {
             if claim.peer == me.peer {
@@ -83,9 +99,14 @@ impl Gossip {
                 self.fatal(Fatal::NameTaken { by: claim.peer });
             }
         } else {
-            self.rumors.add(&self.name);
-            self.arm_gossip(now);
+            self.remind(now);
         }
+    }
+
+    /// Says our last word once more.
+    fn remind(&mut self, now: Moment) {
+        self.rumors.add(&self.name, self.id);
+        self.arm_gossip(now);
     }
 
     /// Repeats our last word in a claim that outweighs the given one.
@@ -125,7 +146,7 @@ impl Gossip {
         }
         self.table.put(claim.clone());
         self.watch(now, &claim);
-        self.rumors.add(&claim.name);
+        self.rumors.add(&claim.name, claim.id);
         self.arm_gossip(now);
         if changed {
             self.event(Event::Changed { member: claim, was });
@@ -137,5 +158,83 @@ impl Gossip {
         if self.cluster.is_some() {
             self.timers.set_at_latest(Timer::Gossip, now + self.config.gossip_interval);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::member::tests::{alone, member};
+    use proptest::prelude::*;
+
+    /// Claims that honest nodes could make about one name, of two lives.
+    fn claims() -> impl Strategy<Value = Vec<Member>> {
+        let states = [State::Alive, State::Leaving, State::Suspect, State::Dead];
+        let claim = (1..3_u128, 0..4_u32, prop::sample::select(states.to_vec()));
+        let claim = claim.prop_map(|(id, incarnation, state)| Member {
+            generation: id as u64,
+            incarnation,
+            state,
+            ..member("x", id)
+        });
+        prop::collection::vec(claim, 1..12)
+    }
+
+    fn final_word(claims: Vec<Member>) -> Option<Member> {
+        let mut gossip = alone("me");
+        for (time, claim) in claims.into_iter().enumerate() {
+            gossip.merge(Moment(time as u64), NodeId(9), vec![claim], Source::News);
+        }
+        gossip.table.get("x").map(|x| Member { since: Moment(0), ..x.clone() })
+    }
+
+    proptest! {
+        #[test]
+        fn news_in_any_order_and_any_number_of_times_ends_in_one_word(
+            (claims, shuffled) in claims().prop_flat_map(|claims| {
+                let twice = [claims.clone(), claims.clone()].concat();
+                (Just(claims), Just(twice).prop_shuffle())
+            }),
+        ) {
+            prop_assert_eq!(final_word(claims), final_word(shuffled));
+        }
+    }
+
+    #[test]
+    fn a_table_buries_nobody_who_lives_but_news_does() {
+        let dead = Member { state: State::Dead, ..member("x", 1) };
+        for (source, state) in [(Source::Table, State::Suspect), (Source::News, State::Dead)] {
+            let mut gossip = alone("me");
+            gossip.merge(Moment(1), NodeId(9), vec![member("x", 1)], Source::News);
+            gossip.merge(Moment(2), NodeId(9), vec![dead.clone()], source);
+            assert_eq!(gossip.table.get("x").map(|x| x.state), Some(state));
+        }
+    }
+
+    #[test]
+    fn what_is_held_against_us_is_outbid_and_only_then() {
+        let mut gossip = alone("me");
+        let calm = gossip.me().clone();
+        for (state, incarnation, expected) in
+            [(State::Alive, 0, 1), (State::Suspect, 1, 2), (State::Dead, 7, 8), (State::Dead, 3, 8)]
+        {
+            let claim = Member { incarnation, state, ..calm.clone() };
+            gossip.merge(Moment(1), NodeId(9), vec![claim], Source::News);
+            let me = gossip.me();
+            assert_eq!((me.incarnation, me.state, me.said), (expected, calm.state, calm.said));
+        }
+    }
+
+    #[test]
+    fn one_that_left_is_not_learnt_from_others_and_a_full_table_learns_nobody() {
+        let mut gossip = alone("me");
+        let left = Member { state: State::Left, said: State::Left, ..member("x", 1) };
+        gossip.merge(Moment(1), NodeId(9), vec![left], Source::Table);
+        assert!(gossip.table.get("x").is_none());
+        gossip.config.members_max = 2;
+        let claims = vec![member("x", 1), member("y", 2)];
+        gossip.merge(Moment(1), NodeId(9), claims, Source::News);
+        assert!(gossip.table.get("x").is_some() && gossip.table.get("y").is_none());
+        assert_eq!(gossip.stats.claims_ignored, 1);
     }
 }

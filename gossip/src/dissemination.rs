@@ -19,43 +19,69 @@ const CANDIDATES: usize = 24;
 /// three must be lost for it to go unheard.
 const GOOD_BYES: usize = 8;
 
-/// Names about which there is news, with how often it has been sent. What is sent is what the
-/// table says at that time.
+/// Members about whom there is news. What is sent is what the table says at that time.
 #[derive(Debug, Default)]
 pub(crate) struct Rumors {
-    sends: BTreeMap<String, u32>,
+    running: BTreeMap<String, Rumor>,
+}
+
+#[derive(Debug, Default)]
+struct Rumor {
+    /// How often it has been sent.
+    sends: u32,
+    /// Who need not be told: they told us, or were told. Each is told once before anybody is told
+    /// twice, so that in a small cluster chance leaves nobody out.
+    told: Vec<NodeId>,
 }
 
 impl Rumors {
-    /// There is news about a member. Older news about it is forgotten.
-    pub(crate) fn add(&mut self, name: &str) {
-        self.sends.insert(name.to_owned(), 0);
+    /// There is news about a member, which `teller` knows. Older news about it is forgotten.
+    pub(crate) fn add(&mut self, name: &str, teller: NodeId) {
+        self.running.insert(name.to_owned(), Rumor { sends: 0, told: vec![teller] });
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.sends.is_empty()
+    /// One more knows the news about a member.
+    pub(crate) fn known_to(&mut self, name: &str, id: NodeId) {
+        if let Some(rumor) = self.running.get_mut(name)
+            && rumor.told.len() < TOLD_MAX
+            && !rumor.told.contains(&id)
+        {
+            rumor.told.push(id);
+        }
     }
 
-    pub(crate) fn clear(&mut self) {
-        self.sends.clear();
+    fn is_news_for(&self, id: NodeId) -> bool {
+        self.running.values().any(|rumor| !rumor.told.contains(&id))
     }
 
-    /// Names of the freshest news, the least sent first.
-    fn freshest(&self) -> Vec<String> {
-        let mut names: Vec<_> = self.sends.iter().map(|(name, sends)| (*sends, name)).collect();
+    /// Names of what is news to somebody, the least sent first.
+    fn news_for(&self, id: NodeId) -> Vec<String> {
+        let news = self.running.iter().filter(|(_, rumor)| !rumor.told.contains(&id));
+        let mut names: Vec<_> = news.map(|(name, rumor)| (rumor.sends, name)).collect();
         names.sort_unstable();
         names.into_iter().take(CANDIDATES).map(|(_, name)| name.clone()).collect()
     }
 
-    /// Notes that news was sent, and forgets it after `sends_max` times.
-    fn sent(&mut self, name: &str, sends_max: u32) {
-        let Some(sends) = self.sends.get_mut(name) else { return };
-        *sends += 1;
-        if *sends >= sends_max {
-            self.sends.remove(name);
+    /// Notes that somebody was told, and ends what was sent `sends_max` times.
+    fn sent(&mut self, name: &str, to: NodeId, sends_max: u32) {
+        self.known_to(name, to);
+        let Some(rumor) = self.running.get_mut(name) else { return };
+        rumor.sends += 1;
+        if rumor.sends >= sends_max {
+            self.running.remove(name);
+        }
+    }
+
+    /// Everybody has been told once: what has sends left is told again, in case it was lost.
+    fn begin_again(&mut self) {
+        for rumor in self.running.values_mut() {
+            rumor.told.clear();
         }
     }
 }
+
+/// Members remembered as told, per rumor; beyond it some may be told twice.
+const TOLD_MAX: usize = 64;
 
 /// How often a claim is passed on among so many members.
 fn sends_max(multiplier: u32, members: usize) -> u32 {
@@ -66,7 +92,7 @@ impl Gossip {
     /// Sends with as much news as fits. What we hold against the addressee comes first, so that it
     /// can refute.
     pub(crate) fn send_with_news(&mut self, to: SocketAddr, to_id: NodeId, body: Body) {
-        let names = self.rumors.freshest();
+        let names = self.rumors.news_for(to_id);
         let held = self
             .table
             .with_id(to_id)
@@ -80,24 +106,35 @@ impl Gossip {
         let count = self.send(to, to_id, body, updates);
         let sends_max = sends_max(self.config.retransmit_multiplier, self.table.live());
         for name in names.iter().take(count) {
-            self.rumors.sent(name, sends_max);
+            self.rumors.sent(name, to_id, sends_max);
         }
     }
 
     /// One round of gossip; the next one follows while there is news.
     pub(crate) fn spread(&mut self, now: Moment) {
-        let peers = self.random_peers(self.config.gossip_fanout, |_| true);
+        let mut peers = self.peers_without_news();
         if peers.is_empty() {
-            self.rumors.clear();
+            self.rumors.begin_again();
+            peers = self.peers_without_news();
         }
-        for (to, id) in peers {
-            if !self.rumors.is_empty() {
-                self.send_with_news(to, id, Body::Gossip);
-            }
+        if peers.is_empty() {
+            // There is nobody to tell. Whoever comes gets the whole table.
+            self.rumors.running.clear();
         }
-        if !self.rumors.is_empty() {
+        let (drawn, _) = peers.partial_shuffle(&mut self.rng, self.config.gossip_fanout);
+        for (to, id) in drawn.iter().copied() {
+            self.send_with_news(to, id, Body::Gossip);
+        }
+        if !self.rumors.running.is_empty() {
             self.timers.set(Timer::Gossip, now + self.config.gossip_interval);
         }
+    }
+
+    fn peers_without_news(&self) -> Vec<(SocketAddr, NodeId)> {
+        let peers = self.table.iter().filter(|member| {
+            member.state.is_live() && member.name != self.name && self.rumors.is_news_for(member.id)
+        });
+        peers.map(|member| (member.peer, member.id)).collect()
     }
 
     /// Tells several members our last word.
@@ -131,18 +168,21 @@ mod tests {
     #[test]
     fn news_is_sent_a_bounded_number_of_times_least_sent_first() {
         assert_eq!([1, 9, 10, 99, 100].map(|n| sends_max(4, n)), [4, 4, 8, 8, 12]);
+        let (a, b, c) = (NodeId(1), NodeId(2), NodeId(3));
         let mut rumors = Rumors::default();
-        rumors.add("b");
-        rumors.add("a");
-        rumors.sent("a", 2);
-        assert_eq!(rumors.freshest(), ["b", "a"]);
-        rumors.sent("a", 2);
-        assert_eq!(rumors.freshest(), ["b"]);
-        rumors.sent("b", 2);
-        rumors.add("b");
-        rumors.sent("b", 2);
-        assert!(!rumors.is_empty());
-        rumors.sent("b", 2);
-        assert!(rumors.is_empty());
+        rumors.add("x", a);
+        rumors.add("y", a);
+        assert!(!rumors.is_news_for(a) && rumors.is_news_for(b));
+        rumors.sent("x", b, 2);
+        assert_eq!(
+            (rumors.news_for(b), rumors.news_for(c)),
+            (vec!["y".into()], ["y", "x"].map(String::from).to_vec())
+        );
+        rumors.sent("x", c, 2);
+        rumors.sent("y", b, 3);
+        rumors.known_to("y", c);
+        assert!(!rumors.is_news_for(b) && !rumors.is_news_for(c));
+        rumors.begin_again();
+        assert_eq!(rumors.news_for(c), ["y"]);
     }
 }

@@ -218,7 +218,7 @@ impl Gossip {
     fn found_cluster(&mut self, now: Moment, cluster: ClusterId) {
         let founders: Vec<Member> = self.founding.claims().collect();
         self.enter(now, cluster);
-        self.merge(now, founders.clone(), Source::News);
+        self.merge(now, self.id, founders.clone(), Source::News);
         for founder in founders {
             self.send_table((founder.peer, founder.id), &Body::Welcome);
         }

@@ -62,7 +62,7 @@ impl Gossip {
         let seeking = matches!(self.phase, Phase::Seeking { .. });
         match message.body {
             Body::Welcome if seeking && message.to == self.id => {
-                self.welcomed(now, message.cluster, message.updates);
+                self.welcomed(now, message.from, message.cluster, message.updates);
                 Ok(())
             }
             Body::Refuse(why) if seeking && message.to == self.id => {
@@ -125,7 +125,7 @@ impl Gossip {
             if !matches!(message.body, Body::Ping(_)) {
                 return Err(reject);
             }
-            self.merge(now, message.updates, Source::News);
+            self.merge(now, message.from, message.updates, Source::News);
             let me = self.me().clone();
             self.send(from, message.from, Body::Mismatch, vec![me]);
             return Ok(());
@@ -141,7 +141,7 @@ impl Gossip {
         };
         let sender = (from, message.from);
         let was_dead = self.holds_dead(&message.from_name, message.from);
-        self.merge(now, message.updates, source);
+        self.merge(now, message.from, message.updates, source);
         if self.phase == Phase::Stopped {
             return Ok(());
         }

@@ -132,7 +132,7 @@ impl Gossip {
             Some(_) | None => {}
         }
         self.trials.newcomers.remove(&id);
-        self.merge(now, vec![claim], Source::News);
+        self.merge(now, id, vec![claim], Source::News);
         self.send_table((from, id), &Body::Welcome);
         Ok(())
     }
@@ -154,15 +154,20 @@ impl Gossip {
         let newcomers = &mut self.trials.newcomers;
         newcomers.retain(|_, trial| now.since(trial.began) < memory);
         if newcomers.len() < TRIALS_MAX {
-            newcomers.insert(newcomer, Trial { to, incumbent, began: now });
+            newcomers.entry(newcomer).or_insert(Trial { to, incumbent, began: now });
         }
         self.probing.prefer(name);
     }
 
-    /// The incumbent lives: those who want its name are refused.
-    pub(crate) fn conclude_trials(&mut self, incumbent: NodeId) {
+    /// The incumbent answered a probe begun at `probed`: those who wanted its name before are
+    /// refused. An answer to an earlier probe may be older than its death.
+    pub(crate) fn conclude_trials(&mut self, incumbent: NodeId, probed: Moment) {
         let Some(by) = self.table.with_id(incumbent).map(|member| member.peer) else { return };
-        let lost = self.trials.newcomers.iter().filter(|(_, t)| t.incumbent == incumbent);
+        let lost = self
+            .trials
+            .newcomers
+            .iter()
+            .filter(|(_, t)| t.incumbent == incumbent && t.began <= probed);
         let lost: Vec<_> = lost.map(|(newcomer, trial)| (*newcomer, trial.to)).collect();
         for (newcomer, to) in lost {
             self.trials.newcomers.remove(&newcomer);
@@ -171,11 +176,16 @@ impl Gossip {
     }
 
     /// Takes in that a cluster let us in.
-    pub(crate) fn welcomed(&mut self, now: Moment, cluster: ClusterId, members: Vec<Member>) {
+    pub(crate) fn welcomed(
+        &mut self,
+        now: Moment,
+        by: NodeId,
+        cluster: ClusterId,
+        members: Vec<Member>,
+    ) {
         self.enter(now, cluster);
-        self.merge(now, members, Source::Table);
-        let me = self.name.clone();
-        self.rumors.add(&me);
+        self.merge(now, by, members, Source::Table);
+        self.rumors.add(&self.name, self.id);
         self.arm_gossip(now);
     }
 

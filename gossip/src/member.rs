@@ -166,6 +166,21 @@ pub(crate) mod tests {
         }
     }
 
+    /// A node that made a cluster alone and serves.
+    pub(crate) fn alone(name: &str) -> crate::Gossip {
+        let Member { id, generation, peer, client, admin, zone, weight, shards, .. } =
+            member(name, 200);
+        let name = name.to_owned();
+        let me = crate::Me { name, id, generation, peer, client, admin, zone, weight, shards };
+        let start = crate::Start::Create(piccolo_schema::ids::ClusterId(1));
+        let config = crate::Config::default();
+        let mut gossip = crate::Gossip::new(me, start, config, Moment(0), 1).unwrap();
+        gossip.advance(Moment(0));
+        gossip.ready(Moment(0));
+        while gossip.next_action().is_some() {}
+        gossip
+    }
+
     #[test]
     fn a_later_life_outweighs_any_incarnation_and_that_any_state() {
         let base = member("a", 1);

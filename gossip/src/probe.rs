@@ -37,6 +37,7 @@ struct Probe {
     name: String,
     id: NodeId,
     to: SocketAddr,
+    began: Moment,
     answered: bool,
 }
 
@@ -95,7 +96,7 @@ impl Gossip {
         self.timers.set(Timer::Probe, now + self.config.probe_interval);
         let Some((name, id, to)) = self.next_target() else { return };
         let sequence = self.probing.number();
-        self.probing.current = Some(Probe { sequence, name, id, to, answered: false });
+        self.probing.current = Some(Probe { sequence, name, id, to, began: now, answered: false });
         self.stats.probes += 1;
         self.timers.set(Timer::ProbeTimeout, now + self.config.probe_timeout);
         self.send_with_news(to, id, Body::Ping(sequence));
@@ -177,7 +178,8 @@ impl Gossip {
             && (probe.sequence, probe.id) == (sequence, by)
         {
             probe.answered = true;
-            self.conclude_trials(by);
+            let began = probe.began;
+            self.conclude_trials(by, began);
             return Ok(());
         }
         let relays = &mut self.probing.relays;

@@ -313,3 +313,105 @@ impl From<capnp::NotInSchema> for Malformed {
         Self::Kind(unknown.0)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::DATAGRAM_BYTES_MIN;
+    use crate::member::tests::member;
+    use piccolo_schema::limits::{DATAGRAM_BYTES_MAX, NAME_BYTES_MAX};
+
+    fn message(body: Body, updates: Vec<Member>) -> Message {
+        let (cluster, from, to) = (ClusterId(u128::MAX - 1), NodeId(7 << 100), NodeId(3));
+        Message { cluster, from, from_name: "node-1".to_owned(), to, updates, body }
+    }
+
+    /// As large as a claim can be: nothing of it packs.
+    fn widest(number: usize) -> Member {
+        let ip = [0x2fff_u16; 8];
+        let address = SocketAddr::from((ip, 0xffff));
+        Member {
+            name: format!("{number:x<NAME_BYTES_MAX$}"),
+            id: NodeId(u128::MAX),
+            generation: u64::MAX,
+            incarnation: u32::MAX,
+            state: State::Dead,
+            said: State::Leaving,
+            peer: address,
+            client: address,
+            admin: address,
+            zone: "z".repeat(NAME_BYTES_MAX),
+            weight: u16::MAX,
+            shards: u16::MAX,
+            protocol: (u16::MAX, u16::MAX),
+            features: u64::MAX,
+            since: Moment(0),
+        }
+    }
+
+    fn bodies() -> Vec<Body> {
+        let address = SocketAddr::from(([10, 1, 2, 3], 7380));
+        let ballot = Ballot { round: 5, node: NodeId(9) };
+        let join = Join {
+            expect: 3,
+            answer: true,
+            promised: ballot,
+            accepted: Some((ballot, ClusterId(8))),
+            proposed: Some(ClusterId(4)),
+        };
+        vec![
+            Body::Ping(u32::MAX),
+            Body::Ack { sequence: 1, by: NodeId(u128::MAX) },
+            Body::PingRequest { sequence: 2, target: NodeId(1), address },
+            Body::Join(Join::default()),
+            Body::Join(join),
+            Body::Welcome,
+            Body::Refuse(Refusal::NameTaken(address)),
+            Body::Refuse(Refusal::Stale(u64::MAX)),
+            Body::Gossip,
+            Body::Mismatch,
+            Body::Sync { digest: u64::MAX, answer: true },
+            Body::Table,
+        ]
+    }
+
+    #[test]
+    fn every_message_comes_back_as_it_was() {
+        for body in bodies() {
+            let sent = message(body, vec![member("a", 1), widest(1)]);
+            let (datagram, count) = encode_fitting(&sent, DATAGRAM_BYTES_MAX);
+            assert_eq!((count, decode(&datagram)), (2, Ok(sent)));
+        }
+    }
+
+    #[test]
+    fn as_many_updates_as_fit_are_sent_and_the_widest_one_always_fits() {
+        let usual: Vec<_> = (1..40).map(|id| member(&format!("node-{id}"), id)).collect();
+        for (updates, at_least) in [(usual, 10), ((0..40).map(widest).collect(), 3)] {
+            let sent = message(Body::Table, updates);
+            let (datagram, count) = encode_fitting(&sent, DATAGRAM_BYTES_MAX);
+            assert!(datagram.len() <= DATAGRAM_BYTES_MAX && count >= at_least, "only {count}");
+            let received = decode(&datagram).unwrap();
+            assert_eq!(received.updates, sent.updates[..count]);
+        }
+        for body in bodies() {
+            let mut sent = message(body, vec![widest(1)]);
+            sent.from_name = "n".repeat(NAME_BYTES_MAX);
+            let (_, count) = encode_fitting(&sent, DATAGRAM_BYTES_MIN);
+            assert_eq!(count, 1, "{:?} has no room for one claim", sent.body);
+        }
+    }
+
+    #[test]
+    fn claims_that_nobody_may_make_are_refused() {
+        let nameless = Member { name: String::new(), ..member("a", 1) };
+        let spaced = Member { zone: "a b".to_owned(), ..member("a", 1) };
+        let nobody = Member { id: NodeId::NONE, ..member("a", 1) };
+        let contrary = Member { said: State::Leaving, ..member("a", 1) };
+        let nowhere = Member { peer: SocketAddr::from(([0, 0, 0, 0], 1)), ..member("a", 1) };
+        for claim in [nameless, spaced, nobody, contrary, nowhere] {
+            let (datagram, _) = encode_fitting(&message(Body::Gossip, vec![claim]), 1400);
+            assert!(decode(&datagram).is_err());
+        }
+    }
+}

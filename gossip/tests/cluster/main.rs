@@ -1,0 +1,9 @@
+//! Clusters of real cores on a virtual network: time jumps from one event to the next, and one
+//! seed draws all that happens.
+
+mod failure;
+mod founding;
+mod hostile;
+mod naming;
+mod network;
+mod seeds;

@@ -1,0 +1,136 @@
+//! Restarts, names claimed twice, and nodes of another cluster.
+
+use piccolo_gossip::{Event, Fatal, Start, State};
+use piccolo_schema::ids::{ClusterId, NodeId};
+use rand::RngExt;
+
+use crate::network::{World, address, is_death, seconds};
+use crate::seeds::for_seeds;
+
+const WAITS: Start = Start::Join { expect: 0, cluster_if_created: ClusterId::NONE };
+
+/// A node killed and started again under its name and address is the only one of that name at
+/// once, long before its old life would have been held dead; nobody else dies of it.
+#[test]
+fn a_restart_replaces_the_old_id() {
+    for_seeds("a_restart_replaces_the_old_id", 0..64, |seed| {
+        let mut world = World::cluster(seed, 4, 0.05);
+        let index = world.rng.random_range(0..4);
+        let old = world.gossip(index).me().id;
+        world.crash(index);
+        // Even if the machine's clock went back in between.
+        let generation = if seed % 2 == 0 { world.now.0 } else { 1 };
+        let start = world.expecting(3);
+        world.start_in_generation(index, start, generation);
+        assert!(world.run_until(seconds(8), World::agrees), "did not come back");
+        assert_eq!(world.clusters().len(), 1);
+        world.run(seconds(20));
+        let deaths = world.nodes.iter().flat_map(|node| &node.events).filter(|e| is_death(e));
+        let dead: Vec<NodeId> = deaths
+            .filter_map(|event| match event {
+                Event::Changed { member, .. } => Some(member.id),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(dead, vec![old; 3], "each of the others buries the old life, and only that");
+        assert!(world.agrees(), "the old life came back");
+    });
+}
+
+/// A second node under a live node's name is refused, and the first goes on untouched.
+#[test]
+fn a_name_in_use_is_refused_to_the_newcomer() {
+    for_seeds("a_name_in_use_is_refused_to_the_newcomer", 0..64, |seed| {
+        let mut world = World::cluster(seed, 3, 0.1);
+        let incumbent = world.gossip(1).me().clone();
+        let seeds = [address(1 + (seed % 3) as u8)];
+        let second = world.add("n1", &seeds);
+        world.start(second, WAITS);
+        let refused = |world: &World| !world.nodes[second].events.is_empty();
+        assert!(world.run_until(seconds(30), refused), "not refused");
+        let expected = [Event::Fatal(Fatal::NameTaken { by: incumbent.peer })];
+        assert_eq!(world.nodes[second].events, expected);
+        world.crash(second);
+        world.run(seconds(10));
+        assert!(world.agrees());
+        assert_eq!(world.gossip(1).me().id, incumbent.id);
+        assert_eq!(world.count(is_death), 0);
+    });
+}
+
+/// A node that moved to another address comes in under its name once its old life is dead.
+#[test]
+fn a_name_moves_once_its_holder_is_dead() {
+    for_seeds("a_name_moves_once_its_holder_is_dead", 0..64, |seed| {
+        let mut world = World::cluster(seed, 4, 0.05);
+        world.crash(2);
+        let moved = world.add("n2", &[address(1), address(2)]);
+        world.start(moved, WAITS);
+        assert!(world.run_until(seconds(15), World::agrees), "did not come in");
+        world.run(seconds(20));
+        assert!(world.agrees());
+    });
+}
+
+/// Who was cut off while its name passed to another is told so and stops; the new holder stays.
+#[test]
+fn a_superseded_node_stops_and_never_comes_back() {
+    for_seeds("a_superseded_node_stops_and_never_comes_back", 0..64, |seed| {
+        let mut world = World::cluster(seed, 4, 0.05);
+        world.nodes[3].side = 1;
+        world.run(seconds(20));
+        let heir = world.add("n3", &[address(1)]);
+        world.start(heir, WAITS);
+        let came = |world: &World| world.gossip(heir).cluster().is_some();
+        assert!(world.run_until(seconds(10), came), "the heir did not come in");
+        let id = world.gossip(heir).me().id;
+        world.nodes[3].side = 0;
+        let stopped = Event::Fatal(Fatal::NameTaken { by: address(5) });
+        let told = |world: &World| world.nodes[3].events.contains(&stopped);
+        assert!(world.run_until(seconds(60), told), "the old holder goes on");
+        world.crash(3);
+        world.run(seconds(20));
+        assert!(world.agrees());
+        for by in 0..3 {
+            let held = world.seen(by, "n3").map(|member| (member.id, member.state));
+            assert_eq!(held, Some((id, State::Alive)));
+        }
+    });
+}
+
+/// A member started again with `--create` makes a cluster, hears from its old one, and stops.
+#[test]
+fn a_member_created_into_another_cluster_stops() {
+    for_seeds("a_member_created_into_another_cluster_stops", 0..64, |seed| {
+        let mut world = World::cluster(seed, 3, 0.05);
+        let old = world.gossip(0).cluster();
+        world.crash(1);
+        world.nodes[1].seeds.clear();
+        world.start(1, Start::Create(ClusterId(5)));
+        let is_stop = |event: &Event| matches!(event, Event::Fatal(Fatal::ForeignCluster { cluster, .. }) if *cluster == old);
+        assert!(
+            world.run_until(seconds(40), |world| world.nodes[1].events.iter().any(is_stop)),
+            "serves in a second cluster"
+        );
+        assert_eq!(world.nodes[1].events.iter().filter(|event| is_stop(event)).count(), 1);
+        world.crash(1);
+        world.run(seconds(10));
+        assert!(world.agrees(), "the old cluster suffered");
+    });
+}
+
+/// The address of a dead member may pass to a node of another cluster, which is left in peace.
+#[test]
+fn an_address_passed_on_to_another_cluster_is_left_in_peace() {
+    let mut world = World::cluster(3, 3, 0.0);
+    world.crash(1);
+    world.run(seconds(20));
+    world.nodes[1].name = "other".to_owned();
+    world.nodes[1].seeds.clear();
+    world.start(1, Start::Create(ClusterId(5)));
+    world.run(seconds(120));
+    let entered = Event::Entered { cluster: ClusterId(5), created: true };
+    assert_eq!(world.nodes[1].events.first(), Some(&entered));
+    assert!(!world.nodes[1].events.iter().any(|event| matches!(event, Event::Fatal(_))));
+    assert!(world.gossip(1).stats().rejects_foreign > 0, "nothing came: the case shows nothing");
+}
