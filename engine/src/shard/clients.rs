@@ -1,0 +1,184 @@
+//! CLIENT: what is known of connections.
+
+use piccolo_schema::time::Moment;
+
+use super::mesh::Errand;
+use super::session::{ReplyMode, Session};
+use super::stream::Role;
+use super::task::Form;
+use super::{Action, Shard};
+use crate::resp::{Args, Reply};
+
+/// A CLIENT command taken apart.
+pub(super) enum Client {
+    /// About the connection that asks.
+    Own(Own),
+    /// About all connections of the node.
+    Ask(Errand, Form),
+}
+
+/// About the connection that asks.
+pub(super) enum Own {
+    Id,
+    Name,
+    SetName(Vec<u8>),
+    SetLibrary(Option<Vec<u8>>, Option<Vec<u8>>),
+    Info,
+    Reply(ReplyMode),
+}
+
+/// Which connections CLIENT KILL means: those that match everything stated.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Filter {
+    id: Option<u64>,
+    address: Option<String>,
+    /// The connection of this id is spared.
+    spare: Option<u64>,
+}
+
+impl Filter {
+    /// Spares the connection `own` unless the filter says otherwise.
+    pub(super) fn spare_by_default(&mut self, own: Option<u64>) {
+        self.spare = self.spare.or(own);
+    }
+}
+
+pub(super) const BAD_NAME: &str =
+    "ERR Client names cannot contain spaces, newlines or special characters.";
+
+/// Whether a name may be given to a connection: it stands in a line of CLIENT LIST.
+pub(super) fn is_name(name: &[u8]) -> bool {
+    name.iter().all(|byte| (b'!'..=b'~').contains(byte))
+}
+
+pub(super) fn parse(args: &Args<'_>) -> Result<Client, String> {
+    let sub = args.get(1).to_ascii_lowercase();
+    let value = |index: usize| args.get(index).to_vec();
+    Ok(match (&sub[..], args.len()) {
+        (b"id", 2) => Client::Own(Own::Id),
+        (b"getname", 2) => Client::Own(Own::Name),
+        (b"info", 2) => Client::Own(Own::Info),
+        (b"setname", 3) if is_name(args.get(2)) => Client::Own(Own::SetName(value(2))),
+        (b"setname", 3) => return Err(BAD_NAME.into()),
+        (b"setinfo", 4) => Client::Own(set_info(args.get(2), args.get(3))?),
+        (b"reply", 3) => Client::Own(Own::Reply(match &args.get(2).to_ascii_lowercase()[..] {
+            b"on" => ReplyMode::On,
+            b"off" => ReplyMode::Off,
+            b"skip" => ReplyMode::Skip,
+            _ => return Err("ERR syntax error".into()),
+        })),
+        (b"list", 2) => Client::Ask(Errand::ListClients, Form::Text),
+        (b"list", 4)
+            if args.get(2).eq_ignore_ascii_case(b"type")
+                && args.get(3).eq_ignore_ascii_case(b"normal") =>
+        {
+            Client::Ask(Errand::ListClients, Form::Text)
+        }
+        (b"kill", 3) => {
+            let address = Some(String::from_utf8_lossy(args.get(2)).into_owned());
+            let filter = Filter { address, ..Filter::default() };
+            Client::Ask(Errand::KillClients(filter), Form::AtLeastOne)
+        }
+        (b"kill", 4..) => Client::Ask(Errand::KillClients(filter(args)?), Form::Count),
+        (b"list", _) => return Err("ERR syntax error".into()),
+        _ => {
+            let sub = String::from_utf8_lossy(args.get(1)).into_owned();
+            return Err(format!(
+                "ERR unknown subcommand or wrong number of arguments for '{sub}'. Try CLIENT HELP."
+            ));
+        }
+    })
+}
+
+fn set_info(option: &[u8], value: &[u8]) -> Result<Own, String> {
+    let option = String::from_utf8_lossy(option).to_ascii_lowercase();
+    if !is_name(value) {
+        return Err(format!("ERR {option} cannot contain spaces, newlines or special characters."));
+    }
+    match &option[..] {
+        "lib-name" => Ok(Own::SetLibrary(Some(value.to_vec()), None)),
+        "lib-ver" => Ok(Own::SetLibrary(None, Some(value.to_vec()))),
+        _ => Err(format!("ERR Unrecognized option '{option}'")),
+    }
+}
+
+fn filter(args: &Args<'_>) -> Result<Filter, String> {
+    let mut filter = Filter::default();
+    let mut rest = args.iter().skip(2);
+    while let Some(option) = rest.next() {
+        let value = String::from_utf8_lossy(rest.next().ok_or("ERR syntax error")?).into_owned();
+        match &option.to_ascii_lowercase()[..] {
+            b"id" => {
+                let id = value.parse().map_err(|_| "ERR client-id should be greater than 0")?;
+                filter.id = Some(id);
+            }
+            b"addr" => filter.address = Some(value),
+            b"skipme" if value.eq_ignore_ascii_case("yes") => {}
+            b"skipme" if value.eq_ignore_ascii_case("no") => filter.spare = Some(0),
+            b"type" if value.eq_ignore_ascii_case("normal") => {}
+            _ => return Err("ERR syntax error".into()),
+        }
+    }
+    Ok(filter)
+}
+
+/// A line of CLIENT LIST.
+pub(super) fn line(session: &Session, now: Moment) -> String {
+    let text = String::from_utf8_lossy;
+    format!(
+        "id={} addr={} name={} age={} idle={} flags={} db=0 multi={} watch={} cmd={} resp={} \
+         lib-name={} lib-ver={}\n",
+        session.id,
+        session.address,
+        text(&session.name),
+        now.since(session.opened).as_secs(),
+        now.since(session.active).as_secs(),
+        if session.transaction.is_some() { "x" } else { "N" },
+        session.transaction.as_ref().map_or(-1, |multi| multi.commands.len() as i64),
+        session.watched.len(),
+        if session.last_command.is_empty() { "NULL" } else { session.last_command },
+        if session.resp3 { 3 } else { 2 },
+        text(&session.library.0),
+        text(&session.library.1),
+    )
+}
+
+impl Shard {
+    pub(super) fn run_errand(&mut self, errand: &Errand, answer: &mut Vec<u8>) {
+        let mut reply = Reply::new(answer, false);
+        match errand {
+            Errand::ListClients => {
+                let now = self.now.moment;
+                let lines: String = self
+                    .streams
+                    .iter()
+                    .filter_map(|stream| match &stream.role {
+                        Role::Client(session) => Some(line(session, now)),
+                        Role::Inlink(_) | Role::Outlink(_) => None,
+                    })
+                    .collect();
+                reply.bulk(lines.as_bytes());
+            }
+            Errand::KillClients(filter) => reply.integer(self.kill_clients(filter)),
+        }
+    }
+
+    fn kill_clients(&mut self, filter: &Filter) -> i64 {
+        let matches = |session: &Session| {
+            filter.id.is_none_or(|id| id == session.id)
+                && filter.address.as_ref().is_none_or(|a| *a == session.address.to_string())
+                && filter.spare != Some(session.id)
+        };
+        let keys: Vec<_> = self
+            .streams
+            .iter()
+            .filter(|stream| matches!(&stream.role, Role::Client(session) if matches(session)))
+            .map(|stream| stream.key)
+            .collect();
+        for key in &keys {
+            self.actions.push_back(Action::Close(*key));
+            self.closed(*key);
+        }
+        keys.len() as i64
+    }
+}

@@ -1,0 +1,153 @@
+//! What the node tells its shards, and what they ask of it.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use piccolo_ring::placement::Placement;
+use piccolo_schema::ids::{ClusterId, NodeId};
+
+use super::link::Peer;
+use super::{Shard, StreamKey};
+use crate::store::KeyHasher;
+
+/// What the node tells a shard.
+#[derive(Clone, Debug)]
+pub enum Control {
+    /// The node belongs to this cluster now. `create`: it is the first, and begins every slot.
+    Enter {
+        /// Which cluster.
+        cluster: ClusterId,
+        /// Whether the slots begin here.
+        create: bool,
+    },
+    /// Who is there.
+    Members(Arc<Members>),
+    /// Where slots should be.
+    Wish(Arc<Wish>),
+    /// Close the connections of clients as they fall idle: the node stops.
+    CloseClients,
+}
+
+/// Another node, as shards need to know it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PeerView {
+    /// Its id.
+    pub id: NodeId,
+    /// Where its shards take in links.
+    pub address: SocketAddr,
+}
+
+/// Who is there.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Members {
+    /// Nodes to have links to; this one is not among them.
+    pub peers: Vec<PeerView>,
+    /// Nodes that will never come back as what they were: dead for longer than the grace, left,
+    /// or followed by a newer life under their name.
+    pub gone: BTreeSet<NodeId>,
+    /// Whether this node sees more than half of the members, or half of them with the lowest
+    /// name: only then may it bring back slots of those that are gone.
+    pub majority: bool,
+}
+
+/// Where slots should be.
+#[derive(Debug)]
+pub struct Wish {
+    /// Slot to owners.
+    pub placement: Placement,
+    /// It has been the same for long enough to move by it.
+    pub settled: bool,
+}
+
+impl Default for Wish {
+    fn default() -> Self {
+        Self { placement: Placement::new(&[], 1), settled: false }
+    }
+}
+
+/// What a shard asks of the thread that drives it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Action {
+    /// Open a connection to a peer for this stream.
+    Connect {
+        /// The stream.
+        stream: StreamKey,
+        /// Where to.
+        address: SocketAddr,
+    },
+    /// Close a connection; the shard has forgotten it already.
+    Close(StreamKey),
+    /// Tell the operator.
+    Warn(String),
+}
+
+impl Shard {
+    /// Takes in what the node says.
+    pub fn control(&mut self, control: Control) {
+        match control {
+            Control::Enter { cluster, create } => {
+                self.cluster = cluster;
+                self.hasher = KeyHasher::new(cluster);
+                if create {
+                    for place in 0..self.seats.len() {
+                        self.begin_slot(self.slot_at(place), None);
+                    }
+                }
+            }
+            Control::Members(members) => self.set_members(&members),
+            Control::Wish(wish) => {
+                self.wish = wish;
+                self.review();
+            }
+            Control::CloseClients => self.close_idle_clients(),
+        }
+    }
+
+    fn set_members(&mut self, members: &Members) {
+        self.gone.clone_from(&members.gone);
+        self.members_majority = members.majority;
+        let wanted = |peer: &Peer| {
+            members.peers.iter().any(|view| (view.id, view.address) == (peer.id, peer.address))
+        };
+        let (kept, dropped): (Vec<Peer>, Vec<Peer>) =
+            std::mem::take(&mut self.peers).into_iter().partition(wanted);
+        self.peers = kept;
+        for mut peer in dropped {
+            for lane in [piccolo_ring::group::Lane::Ordinary, piccolo_ring::group::Lane::Bulk] {
+                if let Some(stream) = peer.end(lane).stream {
+                    self.actions.push_back(Action::Close(stream));
+                    self.closed(stream);
+                }
+            }
+        }
+        for view in &members.peers {
+            if self.peer(view.id).is_none() {
+                self.peers.push(Peer::new(view.id, view.address));
+            }
+        }
+        self.tend_links();
+        self.recount = true;
+    }
+
+    /// Closes the connections of clients that wait for nothing.
+    fn close_idle_clients(&mut self) {
+        let idle: Vec<StreamKey> = self
+            .streams
+            .iter()
+            .filter(|stream| match &stream.role {
+                super::stream::Role::Client(session) => {
+                    session.pending.is_empty()
+                        && stream.inbox.len() == 0
+                        && stream.outbox.unsent().is_empty()
+                }
+                _ => false,
+            })
+            .map(|stream| stream.key)
+            .collect();
+        for key in idle {
+            self.actions.push_back(Action::Close(key));
+            self.closed(key);
+        }
+    }
+}

@@ -1,0 +1,456 @@
+//! One shard of a node: its slots, its connections, its links, as a state machine.
+//!
+//! The shard is told what came in ([`Shard::received`], [`Shard::take_batch`], [`Shard::control`],
+//! ...), takes its turn ([`Shard::turn`]), and is then asked what is to be done: bytes to send
+//! ([`Shard::dirty`], [`Shard::output`]), batches for its siblings ([`Shard::take_outbound`]),
+//! [`Shard::next_action`], and when it wants its next turn ([`Shard::deadline`]). It has no
+//! socket, no clock and no thread: a thread drives it in a node, the simulator in tests.
+
+mod answers;
+mod clients;
+mod control;
+mod counters;
+mod dispatch;
+mod info;
+mod link;
+mod mesh;
+mod moves;
+mod replicas;
+mod replies;
+mod requests;
+mod routes;
+mod seat;
+mod serve;
+mod session;
+mod stream;
+mod task;
+mod turn;
+
+pub use clients::Filter;
+pub use control::{Action, Control, Members, PeerView, Wish};
+pub use counters::{Gauge, Shared};
+pub use mesh::{Address, Errand, MeshBatch, Source, Work};
+pub use session::ReplyTo;
+pub use stream::StreamKey;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use piccolo_ring::group::{Effect, Lane};
+use piccolo_schema::ids::{ClusterId, NodeId, Slot};
+use piccolo_schema::link::Outcome;
+use piccolo_schema::slot_message::Route;
+use piccolo_schema::time::{Moment, Now};
+use slab::Slab;
+
+use crate::keyspace::Changes;
+use crate::resp::parse::Limits;
+use crate::store::{KeyHasher, SlotTable};
+use counters::Counters;
+use link::{Inlink, Peer};
+use requests::Requests;
+use routes::Routes;
+use seat::Seat;
+use stream::{Role, Streams};
+
+/// Entries of dropped tables that a turn gives back at most.
+const GRAVE_ENTRIES: usize = 2048;
+
+/// Entries that one look for expired ones may see.
+const EXPIRY_ENTRIES: usize = 2048;
+
+/// Time between looks at what changes slowly: links, sessions, expiry.
+const TEND: Duration = Duration::from_millis(50);
+
+/// Time between two statements of route digests to a peer.
+const DIGESTS: Duration = Duration::from_millis(500);
+
+/// What a shard is made with.
+#[derive(Clone, Debug)]
+pub struct ShardConfig {
+    /// Its number, below `shards`.
+    pub index: u16,
+    /// Shards of this node, at least 1.
+    pub shards: u16,
+    /// This node.
+    pub me: NodeId,
+    /// What clients must know, if anything.
+    pub password: Option<Vec<u8>>,
+    /// Of commands.
+    pub limits: Limits,
+    /// Bytes of entries in the whole node at most; 0 for no limit.
+    pub memory_max: usize,
+    /// Counts of all shards of the node, by their number.
+    pub shared: Arc<[Shared]>,
+}
+
+/// One shard of a node.
+#[derive(Debug)]
+pub struct Shard {
+    index: u16,
+    shards: u16,
+    me: NodeId,
+    cluster: ClusterId,
+    hasher: KeyHasher,
+    limits: Limits,
+    password: Option<Vec<u8>>,
+    memory_max: usize,
+    /// This shard's part of `memory_max`.
+    bytes_max: usize,
+    now: Now,
+    began: Moment,
+    turns: u64,
+
+    streams: Streams,
+    batch: turn::Batch,
+    task_inputs: VecDeque<TaskInput>,
+    next_client: u64,
+    /// Errands on behalf of clients: whose, by number.
+    errands_out: Slab<(StreamKey, u64)>,
+
+    seats: Vec<Seat>,
+    routes: Routes,
+    /// Rounds of bounces seen per slot.
+    fences: Vec<u32>,
+    requests: Requests,
+    scratch: Vec<u8>,
+    changes: Changes,
+    effects: Vec<Effect>,
+    graves: Vec<SlotTable>,
+
+    /// Slots in which something waits.
+    busy: BTreeSet<Slot>,
+    /// Slots whose replicas have something to repeat now and then.
+    unsettled: BTreeSet<Slot>,
+    /// Slots on the move.
+    moves: Vec<Slot>,
+    /// Slots to be looked at, whether they should move.
+    wishes: VecDeque<Slot>,
+    vacant_since: BTreeMap<Slot, Moment>,
+    /// The counts of slots are out of date.
+    recount: bool,
+
+    peers: Vec<Peer>,
+    gone: BTreeSet<NodeId>,
+    members_majority: bool,
+    wish: Arc<Wish>,
+    inlinks_to_write: Vec<StreamKey>,
+
+    outbound: Vec<MeshBatch>,
+    actions: VecDeque<Action>,
+    /// Routes that became known in this turn, for the node's own view.
+    routes_out: Vec<Route>,
+    counters: Counters,
+    shared: Arc<[Shared]>,
+
+    tended: Moment,
+    resumed: Moment,
+    stated: Moment,
+    stated_to: usize,
+    expiry_place: usize,
+}
+
+/// An answer for a task of a connection: its ticket, and part and content of the answer.
+type TaskInput = (StreamKey, u64, Option<(u32, Vec<u8>)>);
+
+impl Shard {
+    /// A shard that belongs to no cluster yet.
+    pub fn new(config: ShardConfig, now: Now) -> Self {
+        let ShardConfig { index, shards, me, password, limits, memory_max, shared } = config;
+        assert!(index < shards && shared.len() == usize::from(shards));
+        let count = (usize::from(Slot::COUNT) - usize::from(index)).div_ceil(usize::from(shards));
+        let share = memory_max / usize::from(shards);
+        Self {
+            index,
+            shards,
+            me,
+            cluster: ClusterId::NONE,
+            hasher: KeyHasher::new(ClusterId::NONE),
+            limits,
+            password,
+            memory_max,
+            bytes_max: if memory_max == 0 { usize::MAX } else { share },
+            now,
+            began: now.moment,
+            turns: 0,
+            streams: Streams::default(),
+            batch: turn::Batch::default(),
+            task_inputs: VecDeque::new(),
+            next_client: 0,
+            errands_out: Slab::new(),
+            seats: (0..count).map(|_| Seat::default()).collect(),
+            routes: Routes::new(),
+            fences: vec![0; usize::from(Slot::COUNT)],
+            requests: Requests::default(),
+            scratch: Vec::new(),
+            changes: Changes::default(),
+            effects: Vec::new(),
+            graves: Vec::new(),
+            busy: BTreeSet::new(),
+            unsettled: BTreeSet::new(),
+            moves: Vec::new(),
+            wishes: VecDeque::new(),
+            vacant_since: BTreeMap::new(),
+            recount: true,
+            peers: Vec::new(),
+            gone: BTreeSet::new(),
+            members_majority: false,
+            wish: Arc::default(),
+            inlinks_to_write: Vec::new(),
+            outbound: (0..shards).map(|_| MeshBatch::default()).collect(),
+            actions: VecDeque::new(),
+            routes_out: Vec::new(),
+            counters: Counters::default(),
+            shared,
+            tended: now.moment,
+            resumed: now.moment,
+            stated: now.moment,
+            stated_to: 0,
+            expiry_place: 0,
+        }
+    }
+
+    /// Takes in a link that a peer opened. Its hello follows.
+    pub fn accept_link(&mut self) -> StreamKey {
+        self.streams.open(Role::Inlink(Inlink::default()))
+    }
+
+    /// Takes in bytes of a connection.
+    pub fn received(&mut self, key: StreamKey, bytes: &[u8]) {
+        let Some(stream) = self.streams.get_mut(key) else { return };
+        stream.inbox.extend(bytes);
+        if matches!(stream.role, Role::Client(_)) {
+            self.streams.mark_ready(key);
+        } else {
+            self.read_link(key);
+        }
+    }
+
+    /// Whether more bytes of a connection may be taken in: a client whose commands wait is not
+    /// read without end.
+    pub fn wants(&self, key: StreamKey) -> bool {
+        self.streams.get(key).is_some_and(|stream| match &stream.role {
+            Role::Client(session) => {
+                session.pause == session::Pause::No
+                    && stream.outbox.unsent().len() <= session::OUTPUT_BYTES_MAX
+                    || stream.inbox.len() < INPUT_BYTES_WAITING_MAX
+            }
+            Role::Inlink(_) | Role::Outlink(_) => true,
+        })
+    }
+
+    /// A connection has ended, whoever ended it.
+    pub fn closed(&mut self, key: StreamKey) {
+        let Some(stream) = self.streams.close(key) else { return };
+        if let Role::Outlink(link) = stream.role {
+            self.outlink_closed(&link);
+        }
+    }
+
+    /// Connections with something to send, each once. Sending is up to the caller.
+    pub fn dirty(&mut self) -> Option<StreamKey> {
+        let key = self.streams.dirty.pop()?;
+        if let Some(stream) = self.streams.get_mut(key) {
+            stream.dirty = false;
+        }
+        Some(key)
+    }
+
+    /// Bytes that a connection has to send.
+    pub fn output(&self, key: StreamKey) -> &[u8] {
+        self.streams.get(key).map_or(&[], |stream| stream.outbox.unsent())
+    }
+
+    /// So many of those bytes are sent. Returns true if the connection is to be closed now: its
+    /// last reply is out.
+    pub fn sent(&mut self, key: StreamKey, bytes: usize) -> bool {
+        let Some(stream) = self.streams.get_mut(key) else { return false };
+        let was_full = stream.outbox.unsent().len() > session::OUTPUT_BYTES_MAX;
+        stream.outbox.sent(bytes);
+        let unsent = stream.outbox.unsent().len();
+        let idle = match &mut stream.role {
+            Role::Client(session) => {
+                if bytes > 0 {
+                    session.stuck_since = None;
+                }
+                session.pending.is_empty()
+            }
+            Role::Inlink(_) | Role::Outlink(_) => true,
+        };
+        let close = stream.closing && unsent == 0 && idle;
+        if was_full && unsent <= session::OUTPUT_BYTES_MAX {
+            self.streams.mark_ready(key);
+        }
+        close
+    }
+
+    /// Takes in a batch of a sibling.
+    pub fn take_batch(&mut self, from: u16, mut batch: MeshBatch) {
+        for route in std::mem::take(&mut batch.routes) {
+            self.learn_route(&route, false);
+        }
+        for (node, message) in std::mem::take(&mut batch.slots) {
+            self.receive_slot(node, message);
+        }
+        for (address, work) in batch.work() {
+            self.serve(&work, ReplyTo::Sibling { shard: from, address });
+        }
+        for (address, outcome) in batch.answers() {
+            match address {
+                Address::Own(id) if id & ERRAND != 0 => {
+                    if let Outcome::Done(answer) = outcome {
+                        self.errand_answered(id & !ERRAND, answer);
+                    }
+                }
+                Address::Own(id) => self.answered(id, &outcome),
+                Address::Link(stream, id) => self.reply_on_link(stream, id, &outcome),
+            }
+        }
+        for (address, errand) in std::mem::take(&mut batch.errands) {
+            let Address::Own(number) = address else { continue };
+            let mut answer = Vec::new();
+            self.run_errand(&errand, &mut answer);
+            let address = Address::Own(number | ERRAND);
+            self.outbound[usize::from(from)].push_answer(address, &Outcome::Done(&answer));
+        }
+    }
+
+    /// What is to be said to a sibling, if anything.
+    pub fn take_outbound(&mut self, to: u16) -> Option<MeshBatch> {
+        let batch = &mut self.outbound[usize::from(to)];
+        (!batch.is_empty()).then(|| std::mem::take(batch))
+    }
+
+    /// The oldest thing to do that is not taken yet.
+    pub fn next_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// Routes of this shard's slots that became known since the last call.
+    pub fn take_routes(&mut self) -> Vec<Route> {
+        std::mem::take(&mut self.routes_out)
+    }
+
+    /// Tells the shard what time it is, before anything that came in at that time.
+    pub fn set_now(&mut self, now: Now) {
+        debug_assert!(now.moment >= self.now.moment);
+        self.now = now;
+    }
+
+    /// Does everything that can be done now.
+    pub fn turn(&mut self) {
+        self.turns += 1;
+        self.run_sessions();
+        self.run_tasks();
+        self.tend_requests();
+        if self.now.moment.since(self.tended) >= TEND {
+            self.tended = self.now.moment;
+            self.tend_links();
+            self.tend_sessions();
+            self.state_routes();
+            self.expire();
+        }
+        self.tend_unsettled();
+        self.tend_moves();
+        self.tend_busy();
+        self.run_tasks();
+        self.write_links();
+        self.bury();
+        self.publish();
+    }
+
+    /// When the shard wants its next turn though nothing comes in.
+    pub fn deadline(&self) -> Moment {
+        if !self.streams.ready.is_empty() || !self.task_inputs.is_empty() || !self.graves.is_empty()
+        {
+            return self.now.moment;
+        }
+        (self.tended + TEND).min(self.requests.deadline()).min(self.moves_deadline())
+    }
+
+    /// States digests of the routes to one peer after the other: who has others answers with
+    /// them.
+    fn state_routes(&mut self) {
+        if self.now.moment.since(self.stated) < DIGESTS || self.peers.is_empty() {
+            return;
+        }
+        self.stated = self.now.moment;
+        self.stated_to = (self.stated_to + 1) % self.peers.len();
+        let node = self.peers[self.stated_to].id;
+        let digests = *self.routes.digests();
+        if let Some(end) = self.open_link(node, Lane::Ordinary) {
+            end.batch.set_route_digests(digests);
+        }
+    }
+
+    /// Deletes entries that have ended, as changes of their slots; a bounded number of slots and
+    /// entries at a time.
+    fn expire(&mut self) {
+        let wall = self.now.wall;
+        let mut found: Vec<(u64, Vec<u8>)> = Vec::new();
+        let mut budget = EXPIRY_ENTRIES;
+        for _ in 0..self.seats.len() {
+            let place = self.expiry_place;
+            let seat = &mut self.seats[place];
+            let serves = seat.group.as_ref().is_some_and(|group| group.serves());
+            if serves && seat.table.first_expiry().is_some_and(|at| at <= wall) {
+                let looked = budget.min(seat.table.len());
+                seat.table.sweep_expired(&self.hasher, wall, looked, |hash, key| {
+                    found.push((hash, key.to_vec()));
+                });
+                budget -= looked;
+                let found = std::mem::take(&mut found);
+                self.change(place, |keyspace| {
+                    for (hash, key) in &found {
+                        // Looking at an entry that has ended deletes it.
+                        let _: bool = keyspace
+                            .get(crate::keyspace::Key { bytes: key, hash: *hash })
+                            .is_some();
+                    }
+                });
+                if budget == 0 {
+                    return;
+                }
+            }
+            self.expiry_place = (place + 1) % self.seats.len();
+        }
+    }
+
+    fn bury(&mut self) {
+        if let Some(grave) = self.graves.last_mut()
+            && grave.drop_step(GRAVE_ENTRIES)
+        {
+            self.graves.pop();
+        }
+    }
+
+    fn publish(&mut self) {
+        let shared = &self.shared[usize::from(self.index)];
+        if std::mem::take(&mut self.recount) {
+            self.counters.slots_led = self.led().count() as u64;
+            let replicas = self.seats.iter().filter(|seat| seat.group.is_some()).count();
+            shared.replicas.set(replicas as u64);
+            let (mut missing, mut unrouted) = (0, 0);
+            for place in 0..self.seats.len() {
+                let slot = self.slot_at(place);
+                let led = self.seats[place].group.as_ref().is_some_and(|group| group.serves());
+                missing += u64::from(self.wish.placement.primary(slot) == Some(self.me) && !led);
+                unrouted += u64::from(!self.routes.get(slot).leader.is_some());
+            }
+            shared.slots_missing.set(missing);
+            shared.slots_unrouted.set(unrouted);
+        }
+        shared.slots_moving.set(self.moves.len() as u64);
+        let links = 2 * self.peers.len();
+        let connections = self.streams.len().saturating_sub(links) as u64;
+        shared.publish(&self.counters, connections, self.requests.len() as u64);
+    }
+}
+
+/// Marks the number of an errand among those of requests.
+const ERRAND: u64 = 1 << 63;
+
+/// Bytes of commands that a client may send ahead while it has to wait, unless one command is
+/// longer.
+const INPUT_BYTES_WAITING_MAX: usize = 1 << 20;

@@ -1,0 +1,277 @@
+//! Slots on their way to where they should be.
+//!
+//! Every leader compares its slot's replicas with those wished for and takes the next single
+//! step, a bounded number of slots at a time.
+
+use std::time::Duration;
+
+use piccolo_ring::group::{Group, Step};
+use piccolo_schema::ids::{NodeId, Slot};
+use piccolo_schema::slot_message::Records;
+use piccolo_schema::time::Moment;
+
+use super::link::BULK_BYTES_AIM;
+use super::{Action, Shard};
+use crate::store::record::Record;
+
+/// Slots that a shard moves at once at most. Enough to keep a link full while steps wait for
+/// their round trips; few enough that a slot is on the move for milliseconds only.
+const MOVES_MAX: usize = 64;
+
+/// Bytes of entries that one turn puts into snapshots at most: about a millisecond of copying.
+const TURN_BYTES_MAX: usize = 512 << 10;
+
+/// Bytes of entries in one piece of a snapshot.
+const PIECE_BYTES_AIM: usize = 64 << 10;
+
+/// Time after which what may have been lost is said again.
+const RESUME: Duration = Duration::from_millis(200);
+
+/// Time for which a slot must have been without a living leader, and nobody have brought it back,
+/// before its owner begins it anew with nothing.
+const VACANT: Duration = Duration::from_secs(2);
+
+impl Shard {
+    /// Looks at every slot anew: wishes or members have changed.
+    pub(super) fn review(&mut self) {
+        let slots: Vec<Slot> = self.led().map(Group::slot).collect();
+        self.wishes = slots.into();
+        self.recount = true;
+    }
+
+    /// Takes the next steps of slots on the move, and begins with others while there is room.
+    pub(super) fn tend_moves(&mut self) {
+        while self.moves.len() < MOVES_MAX && self.wish.settled {
+            let Some(slot) = self.wishes.pop_front() else { break };
+            if self.step_of(slot).is_some_and(|step| step != Step::Settled)
+                && !self.moves.contains(&slot)
+            {
+                self.moves.push(slot);
+            }
+        }
+        let mut budget = TURN_BYTES_MAX;
+        for index in (0..self.moves.len()).rev() {
+            let slot = self.moves[index];
+            if !self.move_on(slot) {
+                self.moves.swap_remove(index);
+            }
+        }
+        for index in 0..self.moves.len() {
+            // Another one first each turn, so that a large slot does not starve the others.
+            let slot = self.moves[(index + self.turns as usize) % self.moves.len()];
+            self.send_snapshots(slot, &mut budget);
+        }
+    }
+
+    /// The step that a slot led here should take.
+    fn step_of(&self, slot: Slot) -> Option<Step> {
+        let seat = &self.seats[self.place(slot)];
+        let group = seat.group.as_ref().filter(|group| group.is_leader())?;
+        Some(group.next_step(self.wish.placement.owners(slot)))
+    }
+
+    /// Takes steps of one slot until it has to wait. Returns false if there are no more.
+    fn move_on(&mut self, slot: Slot) -> bool {
+        let place = self.place(slot);
+        loop {
+            let Some(step) = self.step_of(slot) else { return false };
+            match step {
+                Step::Settled => return false,
+                Step::Wait => return true,
+                Step::Learn(node) | Step::Promote(node) | Step::Transfer(node)
+                    if !self.wish.settled || !self.reachable(node) =>
+                {
+                    return true;
+                }
+                step => {
+                    let mut out = std::mem::take(&mut self.effects);
+                    if let Some(group) = &mut self.seats[place].group {
+                        group.take_step(step, &mut out);
+                    }
+                    self.unsettled.insert(slot);
+                    self.run_effects(place, &mut out);
+                    self.effects = out;
+                }
+            }
+        }
+    }
+
+    fn reachable(&mut self, node: NodeId) -> bool {
+        self.peer(node).is_some_and(|peer| peer.ordinary.open && peer.bulk.open)
+    }
+
+    /// Opens snapshots that are needed and sends what the budget and the links have room for.
+    fn send_snapshots(&mut self, slot: Slot, budget: &mut usize) {
+        let place = self.place(slot);
+        let ring = self.wish.placement.digest();
+        let Some(group) = &self.seats[place].group else { return };
+        let lacking: Vec<NodeId> = group.lacking().collect();
+        for node in lacking {
+            if self.bulk_waiting(node).is_none_or(|bytes| bytes > BULK_BYTES_AIM) {
+                continue;
+            }
+            self.counters.snapshots += 1;
+            let number = self.counters.snapshots;
+            self.with_group(place, |group, out| group.open_snapshot(node, number, ring, out));
+        }
+        let Some(group) = &self.seats[place].group else { return };
+        let open: Vec<_> = group.snapshots().collect();
+        for (node, _, cursor) in open {
+            let mut from = Some(cursor);
+            while let Some(cursor) = from.filter(|_| *budget > 0) {
+                if self.bulk_waiting(node).is_none_or(|bytes| bytes > BULK_BYTES_AIM) {
+                    break;
+                }
+                from = self.send_piece(place, node, cursor, budget);
+            }
+        }
+    }
+
+    fn send_piece(
+        &mut self,
+        place: usize,
+        node: NodeId,
+        cursor: u64,
+        budget: &mut usize,
+    ) -> Option<u64> {
+        let mut records = Vec::new();
+        let next = self.seats[place].table.walk(&self.hasher, cursor, |_, entry| {
+            Record::Put(entry).write(&mut records);
+            records.len() < PIECE_BYTES_AIM
+        });
+        *budget = budget.saturating_sub(records.len() + 64);
+        self.counters.snapshot_bytes += records.len() as u64;
+        let records = Records::from(records);
+        self.with_group(place, |group, out| group.send_piece(node, records, next, out));
+        next
+    }
+
+    pub(super) fn with_group(
+        &mut self,
+        place: usize,
+        act: impl FnOnce(&mut Group, &mut Vec<piccolo_ring::group::Effect>),
+    ) {
+        let mut out = std::mem::take(&mut self.effects);
+        if let Some(group) = &mut self.seats[place].group {
+            act(group, &mut out);
+        }
+        self.run_effects(place, &mut out);
+        self.effects = out;
+    }
+
+    /// Says again what may have been lost, and lets go of what cannot go on.
+    pub(super) fn tend_unsettled(&mut self) {
+        let now = self.now.moment;
+        if now.since(self.resumed) < RESUME {
+            return;
+        }
+        self.resumed = now;
+        for slot in std::mem::take(&mut self.unsettled) {
+            let place = self.place(slot);
+            let leader = self.routes.get(slot).leader;
+            let Some(group) = &self.seats[place].group else { continue };
+            if group.is_alone() {
+                continue;
+            }
+            self.unsettled.insert(slot);
+            let lost = self.lost_majority(group);
+            let stray = self.step_of(slot).is_some_and(|step| step != Step::Settled);
+            if lost && self.members_majority {
+                self.revive(slot);
+                continue;
+            }
+            let wished = self.wish.placement.primary(slot);
+            self.with_group(place, |group, out| {
+                group.resume(out);
+                if wished == Some(group.leader()) && group.is_leader() {
+                    group.call_off(out);
+                }
+                if leader.is_some() {
+                    group.state(leader, out);
+                }
+            });
+            if stray && !self.moves.contains(&slot) && !self.wishes.contains(&slot) {
+                self.wishes.push_back(slot);
+            }
+        }
+        self.claim_vacant();
+    }
+
+    fn lost_majority(&self, group: &Group) -> bool {
+        let voters = &group.config().voters;
+        let living = voters.iter().filter(|voter| !self.gone.contains(voter)).count();
+        group.config().has_voter(self.me) && living < group.config().majority()
+    }
+
+    /// Leads on with what this replica holds, since the others are gone for good.
+    fn revive(&mut self, slot: Slot) {
+        let place = self.place(slot);
+        let heard = (self.routes.get(slot).era, self.routes.get(slot).term);
+        self.actions.push_back(Action::Warn(format!(
+            "slot {slot} lost its majority: it goes on here, with {} entries, in a new era",
+            self.seats[place].table.len()
+        )));
+        self.with_group(place, |group, out| group.revive(heard, out));
+    }
+
+    /// Slots that should be led here, and whose leader is gone with the only copy, begin anew.
+    fn claim_vacant(&mut self) {
+        let now = self.now.moment;
+        if !self.members_majority || !self.wish.settled {
+            self.vacant_since.clear();
+            return;
+        }
+        let mut lost = Vec::new();
+        for place in 0..self.seats.len() {
+            let slot = self.slot_at(place);
+            let route = self.routes.get(slot);
+            let vacant = self.seats[place].group.is_none()
+                && self.wish.placement.primary(slot) == Some(self.me)
+                && self.gone.contains(&route.leader);
+            if !vacant {
+                self.vacant_since.remove(&slot);
+                continue;
+            }
+            let since = *self.vacant_since.entry(slot).or_insert(now);
+            if now.since(since) >= VACANT {
+                lost.push(slot);
+            }
+        }
+        if let (Some(first), Some(last)) = (lost.first(), lost.last()) {
+            self.actions.push_back(Action::Warn(format!(
+                "DATA LOST: {} slots between {first} and {last} had their only copy on nodes that \
+                 are gone; they begin anew here, empty",
+                lost.len()
+            )));
+        }
+        for slot in lost {
+            self.vacant_since.remove(&slot);
+            let route = *self.routes.get(slot);
+            self.begin_slot(slot, Some((route.era, route.term)));
+        }
+    }
+
+    /// Begins a slot with nothing, as its only voter.
+    pub(super) fn begin_slot(
+        &mut self,
+        slot: Slot,
+        before: Option<(piccolo_schema::ids::Era, piccolo_schema::ids::Term)>,
+    ) {
+        let place = self.place(slot);
+        self.seats[place].group = Some(Box::new(Group::create(self.me, slot, before)));
+        self.run_effect(place, piccolo_ring::group::Effect::Leads);
+        self.run_effect(place, piccolo_ring::group::Effect::Serves);
+    }
+
+    /// When moves or repetitions next have work.
+    pub(super) fn moves_deadline(&self) -> Moment {
+        let now = self.now.moment;
+        if !self.moves.is_empty() {
+            return now + Duration::from_millis(1);
+        }
+        if !self.wishes.is_empty() && self.wish.settled {
+            return now;
+        }
+        self.resumed + RESUME
+    }
+}

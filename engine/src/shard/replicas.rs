@@ -1,0 +1,297 @@
+//! The replicas of a shard: messages in, effects carried out.
+
+use piccolo_ring::group::{Effect, Group};
+use piccolo_schema::ids::NodeId;
+use piccolo_schema::link::Outcome;
+use piccolo_schema::slot_message::{Route, SlotMessage};
+
+use super::session::ReplyTo;
+use super::{Action, Shard};
+use crate::store::record::{self, Record};
+use crate::store::{KeyHasher, SlotTable};
+
+impl Shard {
+    /// Takes in what the replica of a slot on another node says.
+    pub(super) fn receive_slot(&mut self, from: NodeId, message: SlotMessage) {
+        if self.gone.contains(&from) {
+            return;
+        }
+        let place = self.place(message.slot);
+        let slot = message.slot;
+        let ring = self.wish.placement.digest();
+        let mut out = std::mem::take(&mut self.effects);
+        let seat = &mut self.seats[place];
+        if seat.group.is_none() {
+            match Group::answer_unheld(self.me, from, &message) {
+                Ok(group) => seat.group = Some(Box::new(group)),
+                Err(answer) => out.extend(answer),
+            }
+        }
+        if let Some(group) = &mut seat.group {
+            let led = group.is_leader();
+            group.receive(from, message, ring, &mut out);
+            if led != group.is_leader() {
+                self.recount = true;
+            }
+            self.unsettled.insert(slot);
+        }
+        self.run_effects(place, &mut out);
+        self.effects = out;
+    }
+
+    pub(super) fn run_effect(&mut self, place: usize, effect: Effect) {
+        let slot = self.slot_at(place);
+        match effect {
+            Effect::Send { to, lane, message } => {
+                // Without an open link the message is lost: a new link asks anew.
+                if let Some(end) = self.open_link(to, lane) {
+                    end.batch.push_slot(message);
+                }
+            }
+            Effect::Apply(records) => {
+                let table = &mut self.seats[place].table;
+                let before = (table.len(), table.bytes());
+                let fault = apply(table, self.hasher, &records);
+                let after = (table.len(), table.bytes());
+                self.counters.account(before, after);
+                self.report_fault(fault);
+            }
+            Effect::BeginAside => {
+                let aside = std::mem::take(&mut self.seats[place].moving().aside);
+                self.graves.push(aside);
+            }
+            Effect::AddAside(records) => {
+                let fault = apply(&mut self.seats[place].moving().aside, self.hasher, &records);
+                self.report_fault(fault);
+            }
+            Effect::InstallAside => {
+                let aside = std::mem::take(&mut self.seats[place].moving().aside);
+                self.replace_table(place, aside);
+            }
+            Effect::Leads => {
+                self.recount = true;
+                self.unsettled.insert(slot);
+                if let Some(group) = &self.seats[place].group {
+                    let route = group.route();
+                    self.learn_route(&route, true);
+                    self.tell_route(route);
+                }
+            }
+            Effect::Serves => {
+                self.busy.insert(slot);
+                self.wishes.push_back(slot);
+            }
+            Effect::Follows => {
+                self.recount = true;
+                self.busy.insert(slot);
+            }
+            Effect::Committed => self.let_go(place),
+            Effect::Deposed => {
+                for reply_to in self.seats[place].take_gated() {
+                    self.settle_outcome(reply_to, &Outcome::Unknown);
+                }
+                self.busy.insert(slot);
+                self.recount = true;
+            }
+            Effect::Void => self.replace_table(place, SlotTable::new()),
+            Effect::Drop => {
+                self.replace_table(place, SlotTable::new());
+                self.seats[place].group = None;
+                self.busy.insert(slot);
+                self.recount = true;
+            }
+        }
+    }
+
+    fn let_go(&mut self, place: usize) {
+        let seat = &mut self.seats[place];
+        let Some(committed) = seat.group.as_ref().map(|group| group.committed()) else { return };
+        for (reply_to, reply) in seat.ungate(committed) {
+            self.settle_reply(reply_to, &reply);
+        }
+    }
+
+    fn replace_table(&mut self, place: usize, with: SlotTable) {
+        let after = (with.len(), with.bytes());
+        let old = std::mem::replace(&mut self.seats[place].table, with);
+        self.counters.account((old.len(), old.bytes()), after);
+        self.graves.push(old);
+    }
+
+    fn report_fault(&mut self, fault: Result<(), record::NotARecord>) {
+        if fault.is_err() {
+            self.counters.link_faults += 1;
+            self.actions.push_back(Action::Warn("a peer sent records that cannot be read".into()));
+        }
+    }
+
+    /// Carries on what waited in slots whose state has changed.
+    pub(super) fn tend_busy(&mut self) {
+        for slot in std::mem::take(&mut self.busy) {
+            let place = self.place(slot);
+            let seat = &mut self.seats[place];
+            let serves = seat.group.as_ref().is_some_and(|group| group.serves());
+            if !serves && seat.takes() {
+                self.busy.insert(slot);
+                continue;
+            }
+            for held in seat.take_held() {
+                if serves {
+                    self.execute(place, &held.work(), held.reply_to);
+                } else {
+                    self.bounce(place, &held.work(), held.reply_to);
+                }
+            }
+            self.seats[place].calm();
+        }
+    }
+
+    /// Takes in who leads a slot. `spread`: the siblings are to hear of it, too.
+    pub(super) fn learn_route(&mut self, route: &Route, spread: bool) {
+        if !self.routes.learn(route) {
+            return;
+        }
+        let slot = route.slot;
+        if spread {
+            for shard in 0..self.shards {
+                if shard != self.index {
+                    self.outbound[usize::from(shard)].routes.push(*route);
+                }
+            }
+        }
+        if self.shard_of(slot) != self.index {
+            return;
+        }
+        self.recount = true;
+        self.routes_out.push(*route);
+        let place = self.place(slot);
+        if let Some(group) = &self.seats[place].group
+            && group.era() < route.era
+            && route.leader != self.me
+        {
+            // Another node has brought this slot back without us: what is here is void.
+            let led = group.is_leader();
+            let warning = format!(
+                "slot {slot} was taken over by node {} in a newer era; {} entries held here are dropped",
+                route.leader,
+                self.seats[place].table.len()
+            );
+            if led {
+                self.actions.push_back(Action::Warn(warning));
+                self.run_effect(place, Effect::Deposed);
+            }
+            self.run_effect(place, Effect::Drop);
+        }
+    }
+
+    /// Tells every peer who leads a slot of this shard.
+    fn tell_route(&mut self, route: Route) {
+        for peer in &mut self.peers {
+            if peer.ordinary.open {
+                peer.ordinary.batch.push_route(route);
+            }
+        }
+    }
+
+    /// The groups that this shard leads.
+    pub(super) fn led(&self) -> impl Iterator<Item = &Group> {
+        self.seats.iter().filter_map(|seat| seat.group.as_deref()).filter(|group| group.is_leader())
+    }
+
+    /// A link to `node` is new: both ends state where they stand in the slots that they share.
+    pub(super) fn renew_groups(&mut self, node: NodeId) {
+        let mut out = std::mem::take(&mut self.effects);
+        for place in 0..self.seats.len() {
+            let slot = self.slot_at(place);
+            let leader = self.routes.get(slot).leader;
+            let Some(group) = &mut self.seats[place].group else { continue };
+            if group.is_alone() {
+                continue;
+            }
+            group.link_renewed(node, &mut out);
+            if leader == node {
+                group.state(node, &mut out);
+            }
+            self.run_effects(place, &mut out);
+        }
+        self.effects = out;
+    }
+
+    /// Gives a reply to the peer that asked, on the link by which it asked.
+    pub(super) fn reply_on_link(
+        &mut self,
+        stream: super::stream::StreamKey,
+        id: u64,
+        outcome: &Outcome<'_>,
+    ) {
+        let Some(open) = self.streams.get_mut(stream) else { return };
+        if let super::stream::Role::Inlink(link) = &mut open.role {
+            if link.batch.is_empty() {
+                self.inlinks_to_write.push(stream);
+            }
+            link.batch.push_reply(id, outcome);
+        }
+    }
+
+    /// What a peer's shard says on the link that it opened.
+    pub(super) fn take_from_peer(
+        &mut self,
+        key: super::stream::StreamKey,
+        source: super::mesh::Source,
+        item: piccolo_schema::link::Item<'_>,
+    ) -> Result<(), String> {
+        use super::mesh::{Address, Work};
+        use piccolo_schema::link::Item;
+        match item {
+            Item::Request(request) => {
+                let piccolo_schema::link::Request { id, slot, kind, resp3, fence, body } = request;
+                let work = Work { slot, kind, resp3, fence, source, body };
+                let shard = self.shard_of(slot);
+                if shard == self.index {
+                    self.serve(&work, ReplyTo::Link { stream: key, id });
+                } else {
+                    self.outbound[usize::from(shard)].push_work(Address::Link(key, id), &work);
+                }
+            }
+            Item::Slot(message) => {
+                let shard = self.shard_of(message.slot);
+                if shard == self.index {
+                    self.receive_slot(source.node, message);
+                } else {
+                    self.outbound[usize::from(shard)].slots.push((source.node, message));
+                }
+            }
+            Item::Route(route) => self.learn_route(&route, true),
+            Item::RouteDigests(theirs) => {
+                let news: Vec<Route> = self.routes.differing(&theirs).copied().collect();
+                if let Some(end) = self.open_link(source.node, piccolo_ring::group::Lane::Ordinary)
+                {
+                    news.into_iter().for_each(|route| end.batch.push_route(route));
+                }
+            }
+            _ => return Err("something said out of turn".into()),
+        }
+        Ok(())
+    }
+}
+
+/// Applies records to a table.
+fn apply(
+    table: &mut SlotTable,
+    hasher: KeyHasher,
+    mut records: &[u8],
+) -> Result<(), record::NotARecord> {
+    while let Some((record, rest)) = record::read(records)? {
+        match record {
+            Record::Put(entry) => {
+                table.put(hasher.hash(entry.key), &entry);
+            }
+            Record::Delete(key) => {
+                table.remove(hasher.hash(key), key);
+            }
+            Record::Clear => *table = SlotTable::new(),
+        }
+        records = rest;
+    }
+    Ok(())
+}

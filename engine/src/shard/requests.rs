@@ -1,0 +1,233 @@
+//! What this shard has asked of others and not heard back, and what waits to be asked.
+
+use std::time::Duration;
+
+use piccolo_ring::group::Lane;
+use piccolo_schema::ids::{NodeId, Slot};
+use piccolo_schema::link::{Outcome, Request, RequestKind};
+use piccolo_schema::time::Moment;
+use slab::Slab;
+
+use super::dispatch::Destination;
+use super::mesh::{Address, Source, Work};
+use super::session::ReplyTo;
+use super::{Shard, replies};
+
+/// Time that a client waits for an answer at most. Longer than a failover or a move takes.
+pub(super) const DEADLINE: Duration = Duration::from_secs(5);
+
+/// Time after which a request that nobody could take is tried again.
+const RETRY: Duration = Duration::from_millis(5);
+
+/// Something asked on behalf of a client, kept until it is answered: it may have to be asked
+/// again somewhere else.
+#[derive(Debug)]
+pub(super) struct Asking {
+    generation: u32,
+    pub(super) slot: Slot,
+    pub(super) kind: RequestKind,
+    pub(super) resp3: bool,
+    pub(super) write: bool,
+    pub(super) body: Vec<u8>,
+    pub(super) reply_to: ReplyTo,
+    /// Where it is now; `None` while nobody can take it.
+    to: Option<Destination>,
+    deadline: Moment,
+}
+
+/// Everything that is asked and not answered.
+#[derive(Debug, Default)]
+pub(super) struct Requests {
+    slab: Slab<Asking>,
+    generation: u32,
+    /// Those that nobody can take, with the time of the next try.
+    parked: Vec<(u64, Moment)>,
+    /// When requests were last looked through for overdue ones.
+    pub(super) looked: Moment,
+}
+
+impl Requests {
+    fn insert(&mut self, asking: Asking) -> u64 {
+        // The top bit of a number tells errands from requests.
+        self.generation = (self.generation + 1) & (u32::MAX >> 1);
+        let generation = self.generation;
+        let index = self.slab.insert(Asking { generation, ..asking });
+        (u64::from(generation) << 32) | index as u64
+    }
+
+    fn get_mut(&mut self, id: u64) -> Option<&mut Asking> {
+        let asking = self.slab.get_mut(id as u32 as usize)?;
+        (u64::from(asking.generation) == id >> 32).then_some(asking)
+    }
+
+    fn remove(&mut self, id: u64) -> Option<Asking> {
+        self.get_mut(id)?;
+        Some(self.slab.remove(id as u32 as usize))
+    }
+
+    fn ids(&self, matches: impl Fn(&Asking) -> bool) -> Vec<u64> {
+        let entries = self.slab.iter().filter(|(_, asking)| matches(asking));
+        let mut ids: Vec<u64> = entries
+            .map(|(index, asking)| (u64::from(asking.generation) << 32) | index as u64)
+            .collect();
+        // In the order asked.
+        ids.sort_unstable();
+        ids
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.slab.len()
+    }
+
+    /// When something parked or overdue has to be looked at.
+    pub(super) fn deadline(&self) -> Moment {
+        let parked = self.parked.iter().map(|(_, at)| *at).min().unwrap_or(Moment::NEVER);
+        if self.slab.is_empty() { parked } else { parked.min(self.looked + RETRY * 20) }
+    }
+}
+
+impl Shard {
+    /// Asks whoever leads the slot, now or once it is known who does. The answer goes to
+    /// `reply_to`.
+    pub(super) fn ask(
+        &mut self,
+        slot: Slot,
+        kind: RequestKind,
+        (resp3, write): (bool, bool),
+        body: Vec<u8>,
+        reply_to: ReplyTo,
+    ) {
+        let deadline = self.now.moment + DEADLINE;
+        let asking =
+            Asking { generation: 0, slot, kind, resp3, write, body, reply_to, to: None, deadline };
+        let id = self.requests.insert(asking);
+        self.send(id);
+    }
+
+    /// Sends a request to where its slot is thought to be.
+    fn send(&mut self, id: u64) {
+        let Some(asking) = self.requests.get_mut(id) else { return };
+        let (slot, bytes) = (asking.slot, asking.body.len());
+        let to = self.destination(slot, bytes);
+        let fence = self.fences[slot.index()];
+        let (me, index) = (self.me, self.index);
+        let Some(asking) = self.requests.get_mut(id) else { return };
+        let Asking { kind, resp3, .. } = *asking;
+        let source = Source { node: me, shard: index };
+        let head = Work { slot, kind, resp3, fence, source, body: &[] };
+        match to {
+            Destination::Here => {
+                asking.to = Some(to);
+                let body = std::mem::take(&mut asking.body);
+                // Answered by number, as if it had come from elsewhere, so that a bounce finds
+                // it again.
+                let reply_to = ReplyTo::Sibling { shard: index, address: Address::Own(id) };
+                self.serve(&Work { body: &body, ..head }, reply_to);
+                if let Some(asking) = self.requests.get_mut(id) {
+                    asking.body = body;
+                }
+            }
+            Destination::Sibling(shard) => {
+                asking.to = Some(to);
+                self.outbound[usize::from(shard)]
+                    .push_work(Address::Own(id), &Work { body: &asking.body, ..head });
+            }
+            Destination::Peer(node, lane) => {
+                let peer = self.peers.iter_mut().find(|peer| peer.id == node);
+                if let Some(end) = peer.map(|peer| peer.end(lane)).filter(|end| end.open) {
+                    asking.to = Some(to);
+                    let body = &asking.body;
+                    end.batch.push_request(&Request { id, slot, kind, resp3, fence, body });
+                    self.counters.forwarded += 1;
+                } else {
+                    self.park(id);
+                }
+            }
+            Destination::Nowhere => self.park(id),
+        }
+    }
+
+    fn park(&mut self, id: u64) {
+        if let Some(asking) = self.requests.get_mut(id) {
+            asking.to = None;
+            self.requests.parked.push((id, self.now.moment + RETRY));
+        }
+    }
+
+    /// Takes in what became of a request of this shard.
+    pub(super) fn answered(&mut self, id: u64, outcome: &Outcome<'_>) {
+        let Some(asking) = self.requests.get_mut(id) else { return };
+        match outcome {
+            Outcome::Done(reply) => {
+                let reply_to = asking.reply_to;
+                self.requests.remove(id);
+                self.settle_reply(reply_to, reply);
+            }
+            Outcome::Bounced(route) => {
+                let (slot, was) = (asking.slot, asking.to);
+                self.bounced(slot);
+                self.learn_route(route, true);
+                let bytes = self.requests.get_mut(id).map_or(0, |asking| asking.body.len());
+                if Some(self.destination(slot, bytes)) == was {
+                    // It knows no better and neither do we: a moment later one of us will.
+                    self.park(id);
+                } else {
+                    self.send(id);
+                }
+            }
+            Outcome::Unknown => {
+                let (reply_to, write) = (asking.reply_to, asking.write);
+                self.requests.remove(id);
+                let text = if write { replies::UNKNOWN } else { replies::READ_LOST };
+                self.settle_error(reply_to, text);
+            }
+        }
+    }
+
+    /// Counts a round of bounces for a slot: requests sent from now on carry the new number.
+    fn bounced(&mut self, slot: Slot) {
+        self.fences[slot.index()] = self.fences[slot.index()].wrapping_add(1);
+        self.counters.bounced += 1;
+    }
+
+    /// A link is gone: reads asked on it are asked again, the fate of writes is unknown.
+    pub(super) fn unanswered_by(&mut self, node: NodeId, lane: Lane) {
+        let lost = Some(Destination::Peer(node, lane));
+        for id in self.requests.ids(|asking| asking.to == lost) {
+            let Some(asking) = self.requests.get_mut(id) else { continue };
+            if asking.write {
+                self.answered(id, &Outcome::Unknown);
+            } else {
+                self.park(id);
+            }
+        }
+    }
+
+    /// Tries parked requests again, in the order asked, and gives up those that are overdue.
+    pub(super) fn tend_requests(&mut self) {
+        let now = self.now.moment;
+        if self.requests.parked.iter().any(|(_, at)| *at <= now) {
+            let mut due = Vec::new();
+            self.requests.parked.retain(|(id, at)| {
+                if *at <= now {
+                    due.push(*id);
+                }
+                *at > now
+            });
+            due.into_iter().for_each(|id| self.send(id));
+        }
+        if now.since(self.requests.looked) < RETRY * 20 {
+            return;
+        }
+        self.requests.looked = now;
+        for id in self.requests.ids(|asking| asking.deadline <= now) {
+            let Some(asking) = self.requests.remove(id) else { continue };
+            let text = if asking.to.is_some() && asking.write {
+                replies::UNKNOWN.to_owned()
+            } else {
+                replies::not_served(asking.slot)
+            };
+            self.settle_error(asking.reply_to, &text);
+        }
+    }
+}

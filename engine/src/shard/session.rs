@@ -1,0 +1,248 @@
+//! One connection of a client: what it said about itself, and its replies in order.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+
+use piccolo_schema::ids::{Slot, Version};
+use piccolo_schema::time::Moment;
+
+use super::dispatch::Destination;
+use super::stream::StreamKey;
+use super::task::Task;
+use crate::command::Command;
+use crate::resp::parse::{Limits, Parser};
+
+/// Replies that a connection may wait for at once; its next commands wait in its inbox.
+pub(super) const PENDING_MAX: usize = 4096;
+
+/// Bytes of replies that a client may leave unread before its commands are no longer executed.
+/// Large, since common clients write a whole pipeline before they read.
+pub(super) const OUTPUT_BYTES_MAX: usize = 64 << 20;
+
+/// Bytes of commands queued by MULTI at most.
+pub(super) const TRANSACTION_BYTES_MAX: usize = 64 << 20;
+
+/// What a client has said about replies (CLIENT REPLY).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) enum ReplyMode {
+    #[default]
+    On,
+    Off,
+    /// Not to the next command.
+    Skip,
+}
+
+/// Why a connection's commands are not executed further just now.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) enum Pause {
+    #[default]
+    No,
+    /// Until everything asked is answered.
+    UntilAnswered,
+    /// Until half of what is asked is answered.
+    UntilHalfAnswered,
+}
+
+/// A command queued by MULTI.
+#[derive(Debug)]
+pub(super) struct Queued {
+    pub(super) command: &'static Command,
+    /// In RESP.
+    pub(super) body: Vec<u8>,
+}
+
+/// What MULTI has queued.
+#[derive(Debug, Default)]
+pub(super) struct Transaction {
+    pub(super) commands: Vec<Queued>,
+    pub(super) bytes: usize,
+    /// A command could not be queued: EXEC refuses.
+    pub(super) failed: bool,
+}
+
+/// A key under WATCH and the version it had, zero for no key.
+#[derive(Clone, Debug)]
+pub(super) struct Watched {
+    pub(super) key: Vec<u8>,
+    pub(super) slot: Slot,
+    pub(super) version: Version,
+}
+
+/// A reply that is due, in its place.
+#[derive(Debug)]
+pub(super) struct Pending {
+    pub(super) state: State,
+    /// Where the command went, if it went somewhere as a whole.
+    pub(super) asked: Option<Asked>,
+    /// The client does not want to hear it.
+    pub(super) mute: bool,
+}
+
+/// Where a command went.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Asked {
+    pub(super) slot: Slot,
+    pub(super) to: Destination,
+    pub(super) fence: u32,
+}
+
+#[derive(Debug)]
+pub(super) enum State {
+    Waiting,
+    Ready(Vec<u8>),
+    /// Put together from several answers.
+    Task(Box<Task>),
+}
+
+/// One connection of a client.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) id: u64,
+    pub(super) address: SocketAddr,
+    pub(super) name: Vec<u8>,
+    pub(super) library: (Vec<u8>, Vec<u8>),
+    pub(super) resp3: bool,
+    pub(super) authenticated: bool,
+    pub(super) parser: Parser,
+    pub(super) reply_mode: ReplyMode,
+    pub(super) transaction: Option<Transaction>,
+    pub(super) watched: Vec<Watched>,
+    pub(super) pause: Pause,
+    pub(super) opened: Moment,
+    pub(super) active: Moment,
+    pub(super) last_command: &'static str,
+    /// When the client last took bytes while too many were waiting for it.
+    pub(super) stuck_since: Option<Moment>,
+    pub(super) pending: VecDeque<Pending>,
+    /// Ticket of the first pending reply.
+    pub(super) first: u64,
+    /// The state of routes when `pending` was last empty: while it is the same, no command can
+    /// overtake another of its slot.
+    pub(super) routes_seen: u64,
+}
+
+impl Session {
+    pub(super) fn new(id: u64, address: SocketAddr, limits: Limits, now: Moment) -> Self {
+        Self {
+            id,
+            address,
+            name: Vec::new(),
+            library: (Vec::new(), Vec::new()),
+            resp3: false,
+            authenticated: false,
+            parser: Parser::new(limits),
+            reply_mode: ReplyMode::On,
+            transaction: None,
+            watched: Vec::new(),
+            pause: Pause::No,
+            opened: now,
+            active: now,
+            last_command: "",
+            stuck_since: None,
+            pending: VecDeque::new(),
+            first: 0,
+            routes_seen: 0,
+        }
+    }
+
+    /// Adds a reply that is due and returns its ticket.
+    pub(super) fn push(&mut self, state: State, asked: Option<Asked>, mute: bool) -> u64 {
+        self.pending.push_back(Pending { state, asked, mute });
+        self.first + self.pending.len() as u64 - 1
+    }
+
+    pub(super) fn pending(&mut self, ticket: u64) -> Option<&mut Pending> {
+        let index = ticket.checked_sub(self.first)?;
+        self.pending.get_mut(usize::try_from(index).ok()?)
+    }
+
+    /// Adds a reply that is known, behind those that are not.
+    pub(super) fn push_ready(&mut self, reply: &[u8]) {
+        if let Some(Pending { state: State::Ready(bytes), mute: false, .. }) =
+            self.pending.back_mut()
+        {
+            bytes.extend_from_slice(reply);
+        } else {
+            self.push(State::Ready(reply.to_vec()), None, false);
+        }
+    }
+
+    /// Moves the replies that are next and known to `out`.
+    pub(super) fn release(&mut self, out: &mut Vec<u8>) {
+        while let Some(Pending { state: State::Ready(bytes), mute, .. }) = self.pending.front() {
+            if !mute {
+                out.extend_from_slice(bytes);
+            }
+            self.pending.pop_front();
+            self.first += 1;
+        }
+    }
+
+    /// Whether commands may go on being executed; clears a pause that is over.
+    pub(super) fn resumes(&mut self) -> bool {
+        let over = match self.pause {
+            Pause::No => true,
+            Pause::UntilAnswered => self.pending.is_empty(),
+            Pause::UntilHalfAnswered => self.pending.len() < PENDING_MAX / 2,
+        };
+        if over {
+            self.pause = Pause::No;
+        }
+        over
+    }
+
+    /// Whether `asked` could overtake an unanswered command of its slot: one that went elsewhere,
+    /// or was sent before a bounce.
+    pub(super) fn overtakes(&self, asked: &Asked, routes: u64) -> bool {
+        if self.pending.is_empty() || (self.routes_seen == routes && !asked.to.is_bulk()) {
+            return false;
+        }
+        self.pending.iter().any(|pending| {
+            matches!(pending.state, State::Waiting)
+                && pending.asked.is_some_and(|before| {
+                    before.slot == asked.slot
+                        && (before.to != asked.to || before.fence != asked.fence)
+                })
+        })
+    }
+
+    /// Forgets what RESET forgets.
+    pub(super) fn reset(&mut self) {
+        self.name.clear();
+        self.resp3 = false;
+        self.authenticated = false;
+        self.reply_mode = ReplyMode::On;
+        self.transaction = None;
+        self.watched.clear();
+    }
+}
+
+/// Where a reply goes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ReplyTo {
+    /// To a client of this shard: its place in the order of replies, and of which part of it.
+    Session {
+        /// The connection.
+        stream: StreamKey,
+        /// The place in the order of its replies.
+        ticket: u64,
+        /// Which of several answers that make the reply.
+        part: u32,
+    },
+    /// To another shard of this node.
+    Sibling {
+        /// Which.
+        shard: u16,
+        /// Its own address for it.
+        address: super::mesh::Address,
+    },
+    /// To the node at the other end of a link of this shard.
+    Link {
+        /// The link.
+        stream: StreamKey,
+        /// The asker's number for it.
+        id: u64,
+    },
+    /// To nobody.
+    Nobody,
+}

@@ -1,0 +1,577 @@
+//! One turn: the commands that came in, read in place, prefetched, and executed in order.
+
+use std::net::SocketAddr;
+
+use piccolo_ring::key_slot::slot_of;
+use piccolo_schema::ids::Slot;
+use piccolo_schema::link::RequestKind;
+use piccolo_schema::time::Moment;
+
+use super::serve::run_command;
+use super::session::{
+    Asked, OUTPUT_BYTES_MAX, PENDING_MAX, Pause, Queued, ReplyMode, ReplyTo, Session, State,
+    TRANSACTION_BYTES_MAX,
+};
+use super::stream::{Role, Stream, StreamKey};
+use super::task::{self, Split, Task};
+use super::{Action, Shard};
+use crate::command::{self, Command, Merge, Place, SessionCommand};
+use crate::resp::parse::{Parsed, Parser};
+use crate::resp::{Args, Reply, Span};
+
+/// Commands that are prefetched and executed together at most: what the first-level cache holds
+/// of their entries.
+const BATCH_COMMANDS: usize = 128;
+
+/// Commands of one connection in one turn at most, so that others get theirs.
+const TURN_COMMANDS: usize = 1024;
+
+/// A command read but not executed.
+#[derive(Debug)]
+struct Item {
+    stream: StreamKey,
+    command: Result<&'static Command, String>,
+    /// Its arguments among the spans of the batch.
+    spans: (u32, u32),
+    /// Where it lies in what the connection had unread when the batch began.
+    start: u32,
+    end: u32,
+    /// The slot of its keys and the hash of the first; `None` without keys or with several slots.
+    key: Option<(Slot, u64)>,
+    /// What follows on the connection cannot be read: it is closed.
+    fatal: bool,
+}
+
+/// The commands of a batch. Kept between batches for its memory.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    items: Vec<Item>,
+    spans: Vec<Span>,
+}
+
+impl Shard {
+    /// Executes what came in on the connections marked ready.
+    pub(super) fn run_sessions(&mut self) {
+        let mut batch = std::mem::take(&mut self.batch);
+        let mut again = Vec::new();
+        for key in std::mem::take(&mut self.streams.ready) {
+            let Some(stream) = self.streams.get_mut(key) else { continue };
+            stream.ready = false;
+            if !matches!(stream.role, Role::Client(_)) {
+                continue;
+            }
+            let mut taken = 0;
+            loop {
+                let (read, whole) = self.read_commands(key, &mut batch);
+                taken += read;
+                if whole {
+                    break;
+                }
+                // The batch is full: execute it, then read on.
+                self.run_batch(&mut batch);
+                if taken >= TURN_COMMANDS {
+                    again.push(key);
+                    break;
+                }
+            }
+        }
+        self.run_batch(&mut batch);
+        self.batch = batch;
+        again.into_iter().for_each(|key| self.streams.mark_ready(key));
+    }
+
+    /// Reads commands of one connection into the batch. Returns how many, and whether there are
+    /// no more to be had now.
+    fn read_commands(&mut self, key: StreamKey, batch: &mut Batch) -> (usize, bool) {
+        let hasher = self.hasher;
+        let Some(stream) = self.streams.get_mut(key) else { return (0, true) };
+        let Stream { inbox, outbox, role: Role::Client(session), closing, .. } = stream else {
+            return (0, true);
+        };
+        if *closing || !session.resumes() || outbox.unsent().len() > OUTPUT_BYTES_MAX {
+            return (0, true);
+        }
+        let (mut at, mut read) = (0, 0);
+        loop {
+            if batch.items.len() >= BATCH_COMMANDS {
+                return (read, false);
+            }
+            let first = batch.spans.len();
+            let parsed = session.parser.next(inbox.unread(), at, &mut batch.spans);
+            let (end, count) = match parsed {
+                Ok(Parsed::Command { end, arguments }) => (end, arguments),
+                Ok(Parsed::Nothing { end }) => {
+                    (read, at) = (read + 1, end);
+                    batch.items.push(Item::nothing(key, end));
+                    continue;
+                }
+                Ok(Parsed::Rewritten { end, command }) => {
+                    if at > 0 {
+                        // What lies before it is executed first.
+                        return (read, false);
+                    }
+                    inbox.replace(end, &command);
+                    continue;
+                }
+                Ok(Parsed::Incomplete { bytes_wanted }) => {
+                    let bytes = inbox.len() - at + bytes_wanted;
+                    if at == 0 {
+                        inbox.expect(bytes);
+                    }
+                    return (read, true);
+                }
+                Err(error) => {
+                    let end = inbox.len();
+                    let fault = Item::fault(key, (at, end), format!("ERR {error}"));
+                    batch.items.push(Item { fatal: true, ..fault });
+                    return (read + 1, true);
+                }
+            };
+            let args = Args::new(inbox.unread(), &batch.spans[first..first + count]);
+            let command = command::resolve(&args).map_err(|refuse| refuse.to_string());
+            let key_of = command.as_ref().ok().and_then(|command| shared_slot(command, &args));
+            let key_of = key_of.map(|(slot, index)| (slot, hasher.hash(args.get(index))));
+            batch.items.push(Item {
+                stream: key,
+                command,
+                spans: (first as u32, count as u32),
+                start: at as u32,
+                end: end as u32,
+                key: key_of,
+                fatal: false,
+            });
+            (read, at) = (read + 1, end);
+        }
+    }
+
+    /// Touches what the batch will need, then executes it in order.
+    fn run_batch(&mut self, batch: &mut Batch) {
+        let own = |shard: &Self, item: &Item| match item.key {
+            Some((slot, hash)) if shard.shard_of(slot) == shard.index => {
+                Some((shard.place(slot), hash))
+            }
+            _ => None,
+        };
+        for (place, hash) in batch.items.iter().filter_map(|item| own(self, item)) {
+            self.seats[place].table.prefetch_bucket(hash);
+        }
+        for (place, hash) in batch.items.iter().filter_map(|item| own(self, item)) {
+            self.seats[place].table.prefetch_entry(hash);
+        }
+        // Commands behind one that pauses its connection are read again later.
+        let mut skipped: Option<StreamKey> = None;
+        let mut current: Option<(StreamKey, u32)> = None;
+        for item in &batch.items {
+            if skipped == Some(item.stream) {
+                continue;
+            }
+            if let Some((stream, used)) = current
+                && stream != item.stream
+            {
+                self.consume(stream, used);
+                current = None;
+            }
+            let done = self.run_item(item, &batch.spans);
+            if done {
+                current = Some((item.stream, item.end));
+            }
+            if !done || self.is_paused(item.stream) {
+                skipped = Some(item.stream);
+                // It may have begun to read what is not executed now.
+                self.restart_parser(item.stream);
+            }
+        }
+        if let Some((stream, used)) = current {
+            self.consume(stream, used);
+        }
+        batch.items.clear();
+        batch.spans.clear();
+        self.run_tasks();
+    }
+
+    fn consume(&mut self, key: StreamKey, bytes: u32) {
+        if let Some(stream) = self.streams.get_mut(key) {
+            stream.inbox.consume(bytes as usize);
+            self.streams.mark_dirty(key);
+        }
+    }
+
+    fn restart_parser(&mut self, key: StreamKey) {
+        let limits = self.limits;
+        if let Some(session) = self.streams.session(key) {
+            session.parser = Parser::new(limits);
+        }
+    }
+
+    fn is_paused(&mut self, key: StreamKey) -> bool {
+        self.streams.session(key).is_none_or(|session| session.pause != Pause::No)
+    }
+
+    /// Executes one command or sends it on. Returns false if it has to wait: it is read again.
+    #[inline]
+    fn run_item(&mut self, item: &Item, spans: &[Span]) -> bool {
+        let Some(stream) = self.streams.get_mut(item.stream) else { return true };
+        let Stream { inbox, outbox, role: Role::Client(session), .. } = stream else {
+            return true;
+        };
+        let Ok(command) = item.command else { return self.run_odd(item, spans) };
+        let spans_of = &spans[item.spans.0 as usize..(item.spans.0 + item.spans.1) as usize];
+        let open = session.authenticated
+            && session.transaction.is_none()
+            && session.reply_mode == ReplyMode::On;
+        if let (Some((slot, hash)), true) = (item.key, open)
+            && session.pending.is_empty()
+            && slot.number() % self.shards == self.index
+            && let place = slot.index() / usize::from(self.shards)
+            && let Some((group, table)) = self.seats[place].plain()
+        {
+            // The plain path: led here, alone, and nothing is waited for.
+            self.counters.commands += 1;
+            session.last_command = command.name;
+            session.active = self.now.moment;
+            let args =
+                Args::new(inbox.unread(), spans_of).with_hash(u16::from(command.keys.first), hash);
+            let before = (table.len(), table.bytes());
+            let version = group.next_version();
+            let mut keyspace =
+                crate::keyspace::Keyspace::new(table, self.hasher, self.now.wall, version, None)
+                    .with_value_bytes_max(self.limits.bulk_bytes_max);
+            let mut reply = Reply::new(&mut outbox.bytes, session.resp3);
+            let full = self.counters.bytes > self.bytes_max;
+            run_command(command, &args, full, &mut keyspace, &mut reply);
+            let (dirty, expired) = (keyspace.dirty(), keyspace.expired());
+            drop(keyspace);
+            if dirty {
+                self.counters.expired += u64::from(expired);
+                group.advance_alone(version);
+                self.counters.account(before, (table.len(), table.bytes()));
+            }
+            return true;
+        }
+        self.run_odd(item, spans)
+    }
+
+    /// Everything but the plain path.
+    fn run_odd(&mut self, item: &Item, spans: &[Span]) -> bool {
+        let key = item.stream;
+        let Some(stream) = self.streams.get_mut(key) else { return true };
+        let Stream { inbox, role: Role::Client(session), .. } = stream else { return true };
+        session.active = self.now.moment;
+        let command = match &item.command {
+            Ok(command) => *command,
+            Err(text) => {
+                if !text.is_empty() {
+                    if let Some(transaction) = &mut session.transaction {
+                        transaction.failed = true;
+                    }
+                    self.say(key, |reply| reply.error(text));
+                }
+                if item.fatal {
+                    self.close_after_replies(key);
+                }
+                return true;
+            }
+        };
+        session.last_command = command.name;
+        // Taken out for as long as arguments point into it.
+        let inbox = std::mem::take(inbox);
+        let spans = &spans[item.spans.0 as usize..(item.spans.0 + item.spans.1) as usize];
+        let args = Args::new(inbox.unread(), spans);
+        let body = &inbox.unread()[item.start as usize..item.end as usize];
+        let done = self.run_session_item(key, command, &args, item.key, body);
+        if let Some(stream) = self.streams.get_mut(key) {
+            stream.inbox = inbox;
+        }
+        if done {
+            self.counters.commands += 1;
+            self.end_skip(key, command);
+        }
+        done
+    }
+
+    /// CLIENT REPLY SKIP covers the one command after it.
+    fn end_skip(&mut self, key: StreamKey, command: &Command) {
+        if let Some(session) = self.streams.session(key)
+            && session.reply_mode == ReplyMode::Skip
+            && !matches!(command.place, Place::Session(SessionCommand::Client))
+        {
+            session.reply_mode = ReplyMode::On;
+        }
+    }
+
+    fn run_session_item(
+        &mut self,
+        key: StreamKey,
+        command: &'static Command,
+        args: &Args<'_>,
+        slot: Option<(Slot, u64)>,
+        body: &[u8],
+    ) -> bool {
+        let Some(session) = self.streams.session(key) else { return true };
+        if !session.authenticated && !command.flags.contains(command::spec::Flags::NO_AUTH) {
+            self.say(key, |reply| reply.error("NOAUTH Authentication required."));
+            return true;
+        }
+        if session.pending.len() >= PENDING_MAX {
+            session.pause = Pause::UntilHalfAnswered;
+            return false;
+        }
+        if let Some(transaction) = &mut session.transaction
+            && !ends_transaction(command)
+        {
+            if transaction.bytes + body.len() > TRANSACTION_BYTES_MAX {
+                transaction.failed = true;
+                self.say(key, |reply| reply.error("ERR transaction of more than 64 MiB"));
+                return true;
+            }
+            transaction.bytes += body.len();
+            transaction.commands.push(Queued { command, body: body.to_vec() });
+            self.say(key, |reply| reply.status("QUEUED"));
+            return true;
+        }
+        match command.place {
+            Place::Session(which) => self.run_session_command(key, which, args),
+            Place::Sweep(sweep) => self.run_sweep(key, sweep, args),
+            Place::Slot(_) | Place::Split(..) if slot.is_some() => {
+                let (slot, _) = slot.unwrap_or_default();
+                self.run_keyed(key, command, slot, body)
+            }
+            Place::Split(_, merge) => self.run_split(key, command, merge, args),
+            Place::Slot(_) => {
+                self.say(key, |reply| {
+                    reply.error("CROSSSLOT Keys in request don't hash to the same slot");
+                });
+                true
+            }
+        }
+    }
+
+    /// A command on one slot that may be elsewhere, or behind something that is waited for.
+    fn run_keyed(
+        &mut self,
+        key: StreamKey,
+        command: &'static Command,
+        slot: Slot,
+        body: &[u8],
+    ) -> bool {
+        let to = self.destination(slot, body.len());
+        let asked = Asked { slot, to, fence: self.fences[slot.index()] };
+        let routes = self.routes.changes();
+        let Some(session) = self.streams.session(key) else { return true };
+        if session.overtakes(&asked, routes) {
+            session.pause = Pause::UntilAnswered;
+            return false;
+        }
+        let resp3 = session.resp3;
+        let ticket = self.expect_reply(key, State::Waiting, Some(asked));
+        let reply_to = ReplyTo::Session { stream: key, ticket, part: 0 };
+        let write = command.is_write();
+        self.ask(slot, RequestKind::Command, (resp3, write), body.to_vec(), reply_to);
+        true
+    }
+
+    /// A command on several slots. Waits for what was asked before, so that it overtakes nothing.
+    fn run_split(
+        &mut self,
+        key: StreamKey,
+        command: &'static Command,
+        merge: Merge,
+        args: &Args<'_>,
+    ) -> bool {
+        let keys = command.keys(args.len()).count();
+        if args.len() != 1 + keys * usize::from(command.keys.step.max(1)) {
+            let refuse = command::Refuse::Arity(command.name).to_string();
+            self.say(key, |reply| reply.error(&refuse));
+            return true;
+        }
+        self.begin_task(key, || Task::Split(Split::new(command, merge, args)))
+    }
+
+    /// Begins a task once everything before it is answered; nothing behind it is executed until
+    /// it is done.
+    pub(super) fn begin_task(&mut self, key: StreamKey, make: impl FnOnce() -> Task) -> bool {
+        let Some(session) = self.streams.session(key) else { return true };
+        session.pause = Pause::UntilAnswered;
+        if !session.pending.is_empty() {
+            return false;
+        }
+        let ticket = self.expect_reply(key, State::Task(Box::new(make())), None);
+        self.task_inputs.push_back((key, ticket, None));
+        true
+    }
+
+    /// Takes a place in the order of a connection's replies.
+    pub(super) fn expect_reply(
+        &mut self,
+        key: StreamKey,
+        state: State,
+        asked: Option<Asked>,
+    ) -> u64 {
+        let routes = self.routes.changes();
+        let Some(session) = self.streams.session(key) else { return 0 };
+        if session.pending.is_empty() {
+            session.routes_seen = routes;
+        }
+        let mute = session.reply_mode != ReplyMode::On;
+        session.push(state, asked, mute)
+    }
+
+    /// Gives a reply that is known now, in its place.
+    pub(super) fn say(&mut self, key: StreamKey, write: impl FnOnce(&mut Reply<'_>)) {
+        let Some(stream) = self.streams.get_mut(key) else { return };
+        let Stream { outbox, role: Role::Client(session), .. } = stream else { return };
+        if session.reply_mode != ReplyMode::On {
+            return;
+        }
+        if session.pending.is_empty() {
+            write(&mut Reply::new(&mut outbox.bytes, session.resp3));
+        } else {
+            let mut bytes = Vec::new();
+            write(&mut Reply::new(&mut bytes, session.resp3));
+            session.push_ready(&bytes);
+        }
+        self.streams.mark_dirty(key);
+    }
+
+    /// Takes in the answer to a command of one of this shard's clients.
+    pub(super) fn resolve(&mut self, key: StreamKey, ticket: u64, part: u32, answer: &[u8]) {
+        let Some(session) = self.streams.session(key) else { return };
+        let Some(pending) = session.pending(ticket) else { return };
+        match &mut pending.state {
+            State::Waiting => {
+                pending.state = State::Ready(answer.to_vec());
+                self.release(key);
+            }
+            State::Task(_) => {
+                self.task_inputs.push_back((key, ticket, Some((part, answer.to_vec()))));
+            }
+            State::Ready(_) => {}
+        }
+    }
+
+    /// Moves what can be told now to the client; whatever waited for it goes on.
+    fn release(&mut self, key: StreamKey) {
+        let Some(stream) = self.streams.get_mut(key) else { return };
+        let Stream { outbox, role: Role::Client(session), inbox, .. } = stream else { return };
+        session.release(&mut outbox.bytes);
+        let goes_on = session.pause != Pause::No && session.resumes() && inbox.len() > 0;
+        self.streams.mark_dirty(key);
+        if goes_on {
+            self.streams.mark_ready(key);
+        }
+    }
+
+    /// Feeds answers to tasks and asks what they want next, until none has anything to do.
+    pub(super) fn run_tasks(&mut self) {
+        while let Some((key, ticket, input)) = self.task_inputs.pop_front() {
+            let Some(session) = self.streams.session(key) else { continue };
+            let resp3 = session.resp3;
+            let Some(pending) = session.pending(ticket) else { continue };
+            let State::Task(task) = &mut pending.state else { continue };
+            if let Some((part, answer)) = input {
+                task.take(part, &answer);
+            }
+            let asks = task.poll();
+            if task.done() {
+                self.finish_task(key, ticket);
+                continue;
+            }
+            for task::Ask { part, slot, kind, write, body } in asks {
+                let reply_to = ReplyTo::Session { stream: key, ticket, part };
+                self.ask(slot, kind, (resp3, write), body, reply_to);
+            }
+        }
+    }
+
+    fn finish_task(&mut self, key: StreamKey, ticket: u64) {
+        let Some(session) = self.streams.session(key) else { return };
+        let resp3 = session.resp3;
+        let Some(pending) = session.pending(ticket) else { return };
+        let State::Task(task) = &mut pending.state else { return };
+        let mut bytes = Vec::new();
+        task.write(&mut Reply::new(&mut bytes, resp3));
+        let watched = match &mut **task {
+            Task::Watch(watch) if watch.error.is_none() => std::mem::take(&mut watch.keys),
+            _ => Vec::new(),
+        };
+        pending.state = State::Ready(bytes);
+        session.watched.extend(watched);
+        self.release(key);
+    }
+
+    /// Takes in a new client. Its first commands may follow.
+    pub fn accept_client(&mut self, address: SocketAddr) -> StreamKey {
+        self.next_client += 1;
+        let id = self.next_client * u64::from(self.shards) + u64::from(self.index);
+        let mut session = Session::new(id, address, self.limits, self.now.moment);
+        session.authenticated = self.password.is_none();
+        self.counters.accepted += 1;
+        self.streams.open(Role::Client(Box::new(session)))
+    }
+
+    /// Cuts off clients that have left too many replies unread for too long.
+    pub(super) fn tend_sessions(&mut self) {
+        let now = self.now.moment;
+        let keys: Vec<StreamKey> = self.streams.iter().map(|stream| stream.key).collect();
+        for key in keys {
+            let Some(stream) = self.streams.get_mut(key) else { continue };
+            let Stream { outbox, role: Role::Client(session), .. } = stream else { continue };
+            if outbox.unsent().len() <= OUTPUT_BYTES_MAX {
+                session.stuck_since = None;
+            } else if session.stuck_since.is_none() {
+                session.stuck_since = Some(now);
+            }
+            if session.stuck_since.is_some_and(|since| stuck_too_long(since, now)) {
+                let warning = format!("client {} reads nothing: cut off", session.address);
+                self.actions.extend([Action::Warn(warning), Action::Close(key)]);
+                self.counters.cut_off += 1;
+                self.closed(key);
+            }
+        }
+    }
+
+    /// Whether this shard holds as much as it may.
+    pub(super) fn is_full(&self) -> bool {
+        self.counters.bytes > self.bytes_max
+    }
+}
+
+/// Time that a client may read nothing while too many replies wait for it.
+const STUCK: std::time::Duration = std::time::Duration::from_secs(10);
+
+fn stuck_too_long(since: Moment, now: Moment) -> bool {
+    now.since(since) > STUCK
+}
+
+/// Commands that MULTI does not queue.
+fn ends_transaction(command: &Command) -> bool {
+    use SessionCommand as C;
+    matches!(
+        command.place,
+        Place::Session(C::Multi | C::Exec | C::Discard | C::Watch | C::Reset | C::Quit)
+    )
+}
+
+/// The slot that all keys of a command share, with the index of the first.
+#[inline]
+fn shared_slot(command: &Command, args: &Args<'_>) -> Option<(Slot, usize)> {
+    let first = usize::from(command.keys.first);
+    if first == 0 {
+        return None;
+    }
+    let mut keys = command.keys(args.len());
+    let slot = slot_of(args.get(keys.next()?));
+    keys.all(|index| slot_of(args.get(index)) == slot).then_some((slot, first))
+}
+
+impl Item {
+    /// No command at all, but bytes to be consumed.
+    fn nothing(stream: StreamKey, end: usize) -> Self {
+        Self::fault(stream, (end, end), String::new())
+    }
+
+    fn fault(stream: StreamKey, (start, end): (usize, usize), text: String) -> Self {
+        let (start, end) = (start as u32, end as u32);
+        Self { stream, command: Err(text), spans: (0, 0), start, end, key: None, fatal: false }
+    }
+}
