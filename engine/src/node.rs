@@ -1,0 +1,375 @@
+//! The node: gossip told to the shards as members, routes' worth of placement, and fates.
+//!
+//! Pure like the shard: the reactor drives it in a node, the simulator in tests.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use piccolo_gossip::{Action as GossipAction, Event, Fatal, Gossip, Member, Reject, State};
+use piccolo_ring::placement::{Candidate, Placement};
+use piccolo_schema::ids::{ClusterId, NodeId};
+use piccolo_schema::time::Moment;
+
+use crate::shard::{Control, Members, PeerView, Wish};
+
+/// How long wishes must have been the same before slots move by them.
+const QUIET: Duration = Duration::from_secs(2);
+
+/// How long they are waited for at most while they keep changing.
+const QUIET_MAX: Duration = Duration::from_secs(10);
+
+/// Time between two looks at what only time changes.
+const TICK: Duration = Duration::from_millis(100);
+
+/// What the node does about members beyond gossip.
+#[derive(Clone, Copy, Debug)]
+pub struct NodeConfig {
+    /// Copies of each slot.
+    pub replicas: usize,
+    /// How long a dead member keeps its place on the ring.
+    pub down_grace: Duration,
+}
+
+/// What the shards have come to, summed over them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Observed {
+    /// Slots that nobody is known to lead.
+    pub unrouted: u64,
+    /// Slots that this node should lead and does not.
+    pub missing: u64,
+    /// Replicas held.
+    pub replicas: u64,
+}
+
+/// What the node asks of the one who drives it.
+#[derive(Clone, Debug)]
+pub enum NodeAction {
+    /// Send a datagram.
+    Send {
+        /// Where to.
+        to: SocketAddr,
+        /// What.
+        datagram: Vec<u8>,
+    },
+    /// Resolve the seeds' names anew and call [`Node::set_seeds`].
+    Resolve,
+    /// Tell every shard.
+    Control(Control),
+    /// Tell the operator.
+    Say(String),
+    /// Stop the process: everything is moved out, or this node must not go on.
+    Stop(Stop),
+}
+
+/// Why the process is to stop.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Stop {
+    /// It has left as it was asked to.
+    Left,
+    /// `--create`, but a cluster is there already.
+    CreateRefused {
+        /// Who answered.
+        by: SocketAddr,
+    },
+    /// Another node or cluster stands against this one.
+    Fatal(Fatal),
+}
+
+/// One node of a cluster.
+#[derive(Debug)]
+pub struct Node {
+    config: NodeConfig,
+    gossip: Gossip,
+    actions: VecDeque<NodeAction>,
+    /// The latest id seen of each name.
+    ids: BTreeMap<String, NodeId>,
+    /// Ids that another life of their name has followed.
+    superseded: BTreeSet<NodeId>,
+    members: Arc<Members>,
+    wish: Arc<Wish>,
+    /// When candidates last changed, and when they first did since they were last settled.
+    changed: Moment,
+    unsettled_since: Moment,
+    ticked: Moment,
+    stale: bool,
+    leaving: bool,
+    stopped: bool,
+    observed: Observed,
+}
+
+impl Node {
+    /// A node that begins to look for its cluster.
+    pub fn new(config: NodeConfig, gossip: Gossip, now: Moment) -> Self {
+        Self {
+            config,
+            gossip,
+            actions: VecDeque::new(),
+            ids: BTreeMap::new(),
+            superseded: BTreeSet::new(),
+            members: Arc::default(),
+            wish: Arc::default(),
+            changed: now,
+            unsettled_since: now,
+            ticked: now,
+            stale: true,
+            leaving: false,
+            stopped: false,
+            observed: Observed::default(),
+        }
+    }
+
+    /// This node.
+    pub fn me(&self) -> NodeId {
+        self.gossip.me().id
+    }
+
+    /// The cluster, zero while there is none.
+    pub fn cluster(&self) -> ClusterId {
+        self.gossip.cluster()
+    }
+
+    /// Who is in it, this node included, by name.
+    pub fn members(&self) -> impl Iterator<Item = &Member> {
+        self.gossip.members()
+    }
+
+    /// Where slots should be.
+    pub fn wish(&self) -> &Arc<Wish> {
+        &self.wish
+    }
+
+    /// Whether it was asked to leave.
+    pub fn leaving(&self) -> bool {
+        self.leaving
+    }
+
+    /// What gossip has counted.
+    pub fn gossip_stats(&self) -> piccolo_gossip::Stats {
+        self.gossip.stats()
+    }
+
+    /// Why the node is not ready for its share of requests, if it is not.
+    pub fn not_ready_because(&self) -> Option<String> {
+        let Observed { unrouted, missing, .. } = self.observed;
+        if !self.gossip.cluster().is_some() {
+            Some("no cluster found yet".into())
+        } else if self.leaving {
+            Some("leaving".into())
+        } else if unrouted > 0 {
+            Some(format!("{unrouted} slots without a known leader"))
+        } else if self.gossip.me().said != State::Alive {
+            Some("joining".into())
+        } else if !self.wish.settled {
+            Some("members have changed a moment ago".into())
+        } else if missing > 0 {
+            Some(format!("{missing} slots are still to move here"))
+        } else {
+            None
+        }
+    }
+
+    /// States where seeds are now.
+    pub fn set_seeds(&mut self, seeds: &[SocketAddr], now: Moment) {
+        self.gossip.set_seeds(seeds);
+        self.pump(now);
+    }
+
+    /// Takes in a datagram.
+    ///
+    /// # Errors
+    ///
+    /// Why it was dropped; nothing has changed then.
+    pub fn receive(
+        &mut self,
+        now: Moment,
+        from: SocketAddr,
+        datagram: &[u8],
+    ) -> Result<(), Reject> {
+        let result = self.gossip.receive(now, from, datagram);
+        self.pump(now);
+        result
+    }
+
+    /// Tells what the shards have come to.
+    pub fn observe(&mut self, now: Moment, observed: Observed) {
+        if self.observed == observed {
+            return;
+        }
+        self.observed = observed;
+        let inside = self.gossip.cluster().is_some() && !self.leaving;
+        if inside && observed.unrouted == 0 && self.gossip.me().said == State::Joining {
+            self.gossip.ready(now);
+        }
+        self.pump(now);
+    }
+
+    /// Begins to move everything away, to stop when that is done.
+    pub fn leave(&mut self, now: Moment) {
+        if !std::mem::replace(&mut self.leaving, true) {
+            self.gossip.leave(now);
+            self.stale = true;
+            self.pump(now);
+            // Who is not in a cluster, or alone in it, has nowhere to move anything.
+            let alone = self.wish.placement.candidates().is_empty();
+            if !self.gossip.cluster().is_some() || alone {
+                self.depart(now);
+            }
+        }
+    }
+
+    /// Runs what is due.
+    pub fn advance(&mut self, now: Moment) {
+        if now >= self.gossip.deadline() {
+            self.gossip.advance(now);
+        }
+        if now.since(self.ticked) >= TICK {
+            self.ticked = now;
+            self.stale = true;
+        }
+        self.pump(now);
+        if self.leaving && self.wish.settled && self.observed.replicas == 0 {
+            self.depart(now);
+        }
+    }
+
+    /// When [`Self::advance`] next has work.
+    pub fn deadline(&self) -> Moment {
+        self.gossip.deadline().min(self.ticked + TICK)
+    }
+
+    /// The oldest thing to do that is not taken yet.
+    pub fn next_action(&mut self) -> Option<NodeAction> {
+        self.actions.pop_front()
+    }
+
+    fn depart(&mut self, now: Moment) {
+        if !std::mem::replace(&mut self.stopped, true) {
+            self.gossip.left(now);
+            self.pump(now);
+            self.actions.push_back(NodeAction::Stop(Stop::Left));
+        }
+    }
+
+    /// Takes what gossip wants done.
+    fn pump(&mut self, now: Moment) {
+        while let Some(action) = self.gossip.next_action() {
+            match action {
+                GossipAction::Send { to, datagram } => {
+                    self.actions.push_back(NodeAction::Send { to, datagram });
+                }
+                GossipAction::Resolve => self.actions.push_back(NodeAction::Resolve),
+                GossipAction::Event(event) => self.take_event(event),
+            }
+        }
+        if std::mem::take(&mut self.stale) {
+            self.review(now);
+        }
+    }
+
+    fn take_event(&mut self, event: Event) {
+        match event {
+            Event::Entered { cluster, created } => {
+                let how = if created { "created" } else { "entered" };
+                self.actions.push_back(NodeAction::Say(format!("{how} {cluster:?}")));
+                self.actions
+                    .push_back(NodeAction::Control(Control::Enter { cluster, create: created }));
+                self.stale = true;
+            }
+            Event::Changed { member, was } => {
+                if was != Some(member.state) {
+                    self.actions.push_back(NodeAction::Say(format!(
+                        "{} ({}, node {}) is {}",
+                        member.name,
+                        member.peer,
+                        member.id,
+                        member.state.word()
+                    )));
+                }
+                let before = self.ids.insert(member.name.clone(), member.id);
+                if let Some(before) = before.filter(|before| *before != member.id) {
+                    self.superseded.insert(before);
+                }
+                self.stale = true;
+            }
+            Event::CreateRefused { by } => {
+                self.actions.push_back(NodeAction::Stop(Stop::CreateRefused { by }));
+            }
+            Event::Fatal(fatal) => self.actions.push_back(NodeAction::Stop(Stop::Fatal(fatal))),
+        }
+    }
+
+    /// Whether a member has been dead for longer than the grace.
+    fn given_up(&self, member: &Member, now: Moment) -> bool {
+        member.state == State::Dead && now.since(member.since) >= self.config.down_grace
+    }
+
+    /// Works out anew what the shards must know, and tells them what is news.
+    fn review(&mut self, now: Moment) {
+        if !self.gossip.cluster().is_some() {
+            return;
+        }
+        let members = self.view(now);
+        if members != *self.members {
+            self.members = Arc::new(members);
+            self.actions.push_back(NodeAction::Control(Control::Members(self.members.clone())));
+        }
+        let candidates: Vec<Candidate> = self
+            .gossip
+            .members()
+            .filter(|member| {
+                member.said == State::Alive
+                    && member.state != State::Left
+                    && !self.given_up(member, now)
+            })
+            .map(|member| Candidate {
+                name: member.name.clone(),
+                id: member.id,
+                zone: member.zone.clone(),
+                weight: member.weight,
+            })
+            .collect();
+        if candidates != self.wish.placement.candidates() {
+            if self.wish.settled {
+                self.unsettled_since = now;
+            }
+            self.changed = now;
+            let placement = Placement::new(&candidates, self.config.replicas);
+            self.tell_wish(Wish { placement, settled: false });
+        } else if !self.wish.settled {
+            let quiet =
+                now.since(self.changed) >= QUIET || now.since(self.unsettled_since) >= QUIET_MAX;
+            if quiet {
+                self.tell_wish(Wish { placement, settled: true });
+            }
+        }
+    }
+
+    fn tell_wish(&mut self, wish: Wish) {
+        self.wish = Arc::new(wish);
+        self.actions.push_back(NodeAction::Control(Control::Wish(self.wish.clone())));
+    }
+
+    fn view(&self, now: Moment) -> Members {
+        let me = self.gossip.me().id;
+        let mut gone = self.superseded.clone();
+        let (mut peers, mut live, mut all) = (Vec::new(), 0, 0);
+        let mut lowest_is_live = None;
+        for member in self.gossip.members() {
+            let left = member.state == State::Left;
+            if left || self.given_up(member, now) {
+                gone.insert(member.id);
+            } else if member.id != me {
+                peers.push(PeerView { id: member.id, address: member.peer });
+            }
+            if !left {
+                all += 1;
+                live += usize::from(member.state.is_live());
+                lowest_is_live.get_or_insert(member.state.is_live());
+            }
+        }
+        let majority = 2 * live > all || (2 * live == all && lowest_is_live == Some(true));
+        Members { peers, gone, majority }
+    }
+}
