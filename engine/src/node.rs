@@ -341,6 +341,7 @@ impl Node {
             let quiet =
                 now.since(self.changed) >= QUIET || now.since(self.unsettled_since) >= QUIET_MAX;
             if quiet {
+                let placement = Placement::new(&candidates, self.config.replicas);
                 self.tell_wish(Wish { placement, settled: true });
             }
         }
