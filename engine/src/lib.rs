@@ -2,8 +2,13 @@
 //!
 //! Pure half, driven by the simulator and by the threads alike: [`store`], [`resp`], [`command`],
 //! [`keyspace`]. It reads no clock, opens no socket and starts no thread.
+//!
+//! Around it: [`config`], the admin listener [`admin`], and the command line [`cli`].
 
+pub mod admin;
+pub mod cli;
 pub mod command;
+pub mod config;
 pub mod keyspace;
 pub mod resp;
 pub mod store;

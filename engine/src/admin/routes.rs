@@ -1,0 +1,190 @@
+//! Which path answers what. No I/O: a request's head and a status go in, a reply comes out.
+
+use hyper::body::Body;
+use hyper::header::ORIGIN;
+use hyper::{Method, Request, StatusCode};
+use piccolo_ring::key_slot::slot_of;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::reply::{Reply, json, method_not_allowed, problem};
+use super::requests::{AdminRequest, Requests};
+use super::status::{MemberState, RangeStatus, Status};
+
+/// Bytes of a request's body at most. No path takes one; this much is let pass unread.
+pub const BODY_BYTES_MAX: u64 = 1 << 10;
+
+/// What `GET /v1/cluster/ring` answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RingReply {
+    /// Equal for nodes that agree on the ring.
+    pub digest: String,
+    /// Who should own which slots.
+    pub ranges: Vec<RangeStatus>,
+}
+
+/// What `GET /v1/cluster/ring/locate` answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LocateReply {
+    /// The key; what is not UTF-8 in it is shown as U+FFFD.
+    pub key: String,
+    /// Its slot.
+    pub slot: u16,
+    /// Name of the node that should lead the slot.
+    pub desired: Option<String>,
+    /// Name of the node that does.
+    pub leader: Option<String>,
+    /// Address of the leader for Redis clients.
+    pub client: Option<String>,
+}
+
+/// Answers one request.
+pub fn answer(request: &Request<impl Body>, status: &Status, requests: &Requests) -> Reply {
+    if request.body().size_hint().upper().is_none_or(|bytes| bytes > BODY_BYTES_MAX) {
+        return problem(StatusCode::PAYLOAD_TOO_LARGE, "no path here takes a body: send none");
+    }
+    if request.uri().path() == "/v1/node/leave" {
+        return match *request.method() {
+            // A page in a browser on this machine could otherwise make the node leave.
+            Method::POST if request.headers().contains_key(ORIGIN) => {
+                problem(StatusCode::FORBIDDEN, "not from a page in a browser: use `piccolo leave`")
+            }
+            Method::POST => leave(status, requests),
+            _ => method_not_allowed("POST"),
+        };
+    }
+    let Some(reply) = show(request.uri().path(), request.uri().query(), status) else {
+        let detail = format!("no such path: {}", request.uri().path());
+        return problem(StatusCode::NOT_FOUND, &detail);
+    };
+    match *request.method() {
+        Method::GET | Method::HEAD => reply,
+        _ => method_not_allowed("GET, HEAD"),
+    }
+}
+
+/// Answers what only looks.
+fn show(path: &str, query: Option<&str>, status: &Status) -> Option<Reply> {
+    let ok = StatusCode::OK;
+    Some(match path {
+        "/livez" => json(ok, &json!({ "live": true })),
+        "/readyz" => ready(status),
+        "/version" => json(ok, &json!({ "name": "piccolo", "version": status.version })),
+        "/v1/cluster" => cluster(status),
+        "/v1/cluster/members" => json(ok, &status.members),
+        "/v1/cluster/ring" => {
+            let (digest, ranges) = (status.ring_digest.clone(), status.ring.clone());
+            json(ok, &RingReply { digest, ranges })
+        }
+        "/v1/cluster/ring/locate" => locate(query, status),
+        "/v1/cluster/slots" => json(ok, &status.slots),
+        "/v1/node" => node(status),
+        _ => return None,
+    })
+}
+
+fn ready(status: &Status) -> Reply {
+    if status.ready {
+        return json(StatusCode::OK, &json!({ "ready": true }));
+    }
+    let reason = status.not_ready_because.as_deref().unwrap_or("the node has only just started");
+    problem(StatusCode::SERVICE_UNAVAILABLE, reason)
+}
+
+fn cluster(status: &Status) -> Reply {
+    let count = |state| status.members.iter().filter(|member| member.state == state).count();
+    let members: serde_json::Map<_, _> = MemberState::ALL
+        .into_iter()
+        .map(|state| (state.word().to_owned(), count(state).into()))
+        .collect();
+    let leaderless: u32 = status
+        .slots
+        .iter()
+        .filter(|range| range.leader.is_none())
+        .map(|range| u32::from(range.last - range.first) + 1)
+        .sum();
+    let summary = json!({
+        "cluster": status.cluster,
+        "seen_by": status.name,
+        "members": members,
+        "ring_digest": status.ring_digest,
+        "slots_without_leader": leaderless,
+    });
+    json(StatusCode::OK, &summary)
+}
+
+/// The node without what it knows of others, which has its own paths.
+fn node(status: &Status) -> Reply {
+    let own = Status {
+        members: status.members.iter().filter(|m| m.name == status.name).cloned().collect(),
+        ring: Vec::new(),
+        slots: Vec::new(),
+        ..status.clone()
+    };
+    json(StatusCode::OK, &own)
+}
+
+fn locate(query: Option<&str>, status: &Status) -> Reply {
+    let mut pairs = query.into_iter().flat_map(|query| query.split('&'));
+    let Some(encoded) = pairs.find_map(|pair| pair.strip_prefix("key=")) else {
+        return problem(StatusCode::BAD_REQUEST, "name the key: /v1/cluster/ring/locate?key=KEY");
+    };
+    let Some(key) = percent_decoded(encoded) else {
+        return problem(StatusCode::BAD_REQUEST, "a % in the key needs two hexadecimal digits");
+    };
+    let slot = slot_of(&key).number();
+    let desired = status.ring.iter().find(|range| (range.first..=range.last).contains(&slot));
+    let leading = status.slots.iter().find(|range| (range.first..=range.last).contains(&slot));
+    let leader = leading.and_then(|range| range.leader.clone());
+    let member = status.members.iter().find(|member| Some(&member.name) == leader.as_ref());
+    let reply = LocateReply {
+        key: String::from_utf8_lossy(&key).into_owned(),
+        slot,
+        desired: desired.and_then(|range| range.owners.first().cloned()),
+        client: member.map(|member| member.client.clone()),
+        leader,
+    };
+    json(StatusCode::OK, &reply)
+}
+
+fn leave(status: &Status, requests: &Requests) -> Reply {
+    if !status.leaving {
+        if !status.has_company() {
+            let detail = "no other member could take the keys: stop the process instead (SIGTERM)";
+            return problem(StatusCode::CONFLICT, detail);
+        }
+        if requests.push(AdminRequest::Leave).is_err() {
+            return problem(StatusCode::SERVICE_UNAVAILABLE, "the node is busy: ask again");
+        }
+    }
+    json(StatusCode::ACCEPTED, &json!({ "leaving": status.name }))
+}
+
+/// The bytes that `text` stands for; a plus stands for itself (RFC 3986).
+fn percent_decoded(text: &str) -> Option<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        let decoded = if byte == b'%' {
+            let mut digit = || char::from(rest.next()?).to_digit(16);
+            (digit()? << 4 | digit()?) as u8
+        } else {
+            byte
+        };
+        bytes.push(decoded);
+    }
+    Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percent_decoding_gives_bytes_or_nothing() {
+        assert_eq!(percent_decoded("a%20b+%ff%00"), Some(b"a b+\xff\x00".to_vec()));
+        for bad in ["%", "%2", "%zz", "a%2"] {
+            assert_eq!(percent_decoded(bad), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! The command line of `piccolo`.
+//!
+//! * [`dev`]: a cluster on this machine, to try.
+//! * [`members`], [`ring`], [`locate`], [`leave`]: ask a running node, over its admin listener.
+//! * [`http`]: the few lines of HTTP that this takes.
+//! * [`error`]: what can go wrong, in one line each.
+
+mod deadline;
+pub mod dev;
+pub mod error;
+pub mod http;
+pub mod leave;
+pub mod locate;
+pub mod logger;
+pub mod members;
+pub mod ring;
+mod table;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::config::ServeFlags;
+
+pub use error::CliError;
+
+/// Where a node's admin listener is unless told otherwise.
+const ADMIN_DEFAULT: &str = "127.0.0.1:7381";
+
+/// A distributed key:value store that speaks Redis
+#[derive(Parser, Debug)]
+#[command(name = "piccolo", version)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What the program can do.
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Run a node: create a cluster, or join one
+    Serve(Box<ServeFlags>),
+    /// Run a cluster on this machine, to try things out
+    Dev(dev::DevFlags),
+    /// List the members of the cluster
+    Members(AskFlags),
+    /// Draw the ring: who should own which slots, and who does
+    Ring(AskFlags),
+    /// Say where a key lives
+    Locate(locate::LocateFlags),
+    /// Make a node hand over its keys and go
+    Leave(leave::LeaveFlags),
+}
+
+/// Whom to ask, and how to show the answer.
+#[derive(Args, Debug, Clone)]
+pub struct AskFlags {
+    /// Admin address of the node to ask
+    #[arg(long, env = "PICCOLO_ADMIN", value_name = "ADDR", default_value = ADMIN_DEFAULT)]
+    pub admin: String,
+    /// How to show the answer
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    pub output: Output,
+}
+
+/// How to show an answer.
+#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Output {
+    /// For people.
+    Table,
+    /// For programs.
+    Json,
+}
+
+/// Writes `value` as JSON on lines of its own.
+fn write_json(out: &mut dyn std::io::Write, value: &impl serde::Serialize) -> Result<(), CliError> {
+    serde_json::to_writer_pretty(&mut *out, value)
+        .map_err(std::io::Error::from)
+        .and_then(|()| writeln!(out))
+        .map_err(CliError::Output)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,208 @@
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use super::http::{self, percent_encoded};
+use super::*;
+use crate::admin::status::{MemberState, MemberStatus, RangeStatus, ShardStatus, SlotRangeStatus};
+use crate::admin::{AdminHandle, Requests, Status, View, start};
+
+const SHORT: Duration = Duration::from_millis(50);
+
+fn ask(admin: &str, output: Output) -> AskFlags {
+    AskFlags { admin: admin.into(), output }
+}
+
+fn status() -> Status {
+    let member = |name: &str, client: &str| MemberStatus {
+        name: name.into(),
+        id: format!("id of {name}"),
+        state: MemberState::Alive,
+        peer: "p".into(),
+        client: client.into(),
+        admin: "127.0.0.1:1".into(),
+        zone: String::new(),
+        weight: 1,
+        shards: 2,
+    };
+    Status {
+        name: "anna".into(),
+        id: "id of anna".into(),
+        members: vec![member("anna", "c1"), member("ben", "c2")],
+        ring: vec![RangeStatus { first: 0, last: 16383, owners: vec!["anna".into()] }],
+        ring_digest: "d".into(),
+        slots: vec![SlotRangeStatus { first: 0, last: 16383, leader: Some("ben".into()) }],
+        shards: vec![ShardStatus { slots_led: 3, ..ShardStatus::default() }],
+        ..Status::default()
+    }
+}
+
+/// A node's admin listener that shows `status` and does nothing else.
+fn node(status: Status) -> (String, AdminHandle, Arc<Requests>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let requests = Arc::new(Requests::new(|| {}));
+    let handle = start(listener, Arc::new(View::new(status)), Arc::clone(&requests)).unwrap();
+    (address, handle, requests)
+}
+
+/// Somebody who answers the first connection with `bytes` and closes it.
+fn stranger(bytes: Vec<u8>) -> (String, JoinHandle<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let answer = move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        assert_ne!(stream.read(&mut [0; 4096]).unwrap(), 0);
+        // The other side may have had enough before the end.
+        stream.write_all(&bytes).unwrap_or_default();
+    };
+    (address, std::thread::spawn(answer))
+}
+
+/// An address at which nobody listens.
+fn nobody() -> String {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
+}
+
+fn shown(run: impl FnOnce(&mut dyn Write) -> Result<(), CliError>) -> String {
+    let mut out = Vec::new();
+    run(&mut out).unwrap();
+    String::from_utf8(out).unwrap()
+}
+
+#[test]
+fn nobody_there_is_said_with_what_to_do() {
+    let address = nobody();
+    let error = members::run(&ask(&address, Output::Table), &mut Vec::new()).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "cannot reach a node at {address}: connection refused (is it running? use --admin \
+             ADDR)"
+        )
+    );
+    assert_eq!(error.exit_code(), 1);
+    let error = http::exchange("GET", "no address", "/", SHORT).unwrap_err();
+    assert!(matches!(error, CliError::Unreachable { closed: false, .. }), "{error}");
+}
+
+#[test]
+fn silence_is_not_waited_for_longer_than_patience() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let error = http::exchange("GET", &address, "/", SHORT).unwrap_err();
+    assert!(error.to_string().contains("no answer in time"), "{error}");
+}
+
+#[test]
+fn a_stranger_is_no_node() {
+    for answer in [
+        "",
+        "-ERR unknown command\r\n",
+        "HTTP/1.1 200 OK\r\n\r\nno length",
+        "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nshort",
+        "HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nhtml",
+        "HTTP/1.1 404 Not Found\r\ncontent-length: 4\r\n\r\nhtml",
+    ] {
+        let (address, thread) = stranger(answer.into());
+        let error = members::run(&ask(&address, Output::Table), &mut Vec::new()).unwrap_err();
+        assert!(matches!(error, CliError::NotANode { .. }), "{answer:?}: {error}");
+        thread.join().unwrap();
+    }
+}
+
+#[test]
+fn an_answer_without_end_is_cut_off() {
+    let (address, thread) = stranger(vec![b'x'; 17 << 20]);
+    let error = http::exchange("GET", &address, "/", http::PATIENCE).unwrap_err();
+    assert!(error.to_string().contains("more than 16777216 bytes"), "{error}");
+    thread.join().unwrap();
+}
+
+#[test]
+fn a_refusal_is_told_in_the_nodes_words() {
+    let (address, _handle, _requests) = node(status());
+    let error = http::get::<Status>(&address, "/nowhere", http::PATIENCE).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        format!("{address} refused with status 404: no such path: /nowhere")
+    );
+}
+
+#[test]
+fn members_are_listed() {
+    let (address, _handle, _requests) = node(status());
+    let table = shown(|out| members::run(&ask(&address, Output::Table), out));
+    assert_eq!(
+        table,
+        "NAME  STATE  CLIENT  PEER  ADMIN        SHARDS  WEIGHT  ZONE  ID\n\
+         anna  alive  c1      p     127.0.0.1:1  2       1       -     id of anna\n\
+         ben   alive  c2      p     127.0.0.1:1  2       1       -     id of ben\n"
+    );
+    let json = shown(|out| members::run(&ask(&address, Output::Json), out));
+    assert_eq!(serde_json::from_str::<Vec<MemberStatus>>(&json).unwrap(), status().members);
+}
+
+#[test]
+fn the_ring_is_shown_for_people_and_programs() {
+    let (address, _handle, _requests) = node(status());
+    let table = shown(|out| ring::run(&ask(&address, Output::Table), out));
+    assert!(table.ends_with(
+        "   NODE  STATE  SHARE     SLOTS LED  KEYS\n\
+         A  anna  alive  100.00 %  0          -\n\
+         B  ben   alive  0.00 %    16384      -\n"
+    ));
+    let json = shown(|out| ring::run(&ask(&address, Output::Json), out));
+    let view: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(view["nodes"][1]["slots_led"], 16384);
+    assert_eq!(view["ranges"][0]["owners"][0], "anna");
+}
+
+#[test]
+fn a_key_of_any_bytes_is_located() {
+    let (address, _handle, _requests) = node(status());
+    let locate = |key: &[u8], output| {
+        use std::os::unix::ffi::OsStringExt;
+        let key = std::ffi::OsString::from_vec(key.to_vec());
+        let flags = locate::LocateFlags { key, ask: ask(&address, output) };
+        shown(|out| locate::run(flags, out))
+    };
+    assert_eq!(
+        locate(b"foo", Output::Table),
+        "KEY  SLOT   LEADER  CLIENT  SHOULD BE\nfoo  12182  ben     c2      anna\n"
+    );
+    let json = locate(b"{foo}&key=\xff %\n", Output::Json);
+    let located: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!((&located["slot"], &located["client"]), (&12182.into(), &"c2".into()));
+    assert_eq!(percent_encoded(b"a-z &\xff"), "a-z%20%26%FF");
+}
+
+#[test]
+fn leaving_is_watched_until_the_node_has_gone() {
+    let (address, handle, requests) = node(status());
+    // The reactor's part: it takes the request, and the process ends.
+    let reactor = std::thread::spawn(move || {
+        while requests.pop().is_none() {
+            std::thread::yield_now();
+        }
+        handle.stop();
+    });
+    let flags = leave::LeaveFlags { ask: ask(&address, Output::Table), wait: 60 };
+    let text = shown(|out| leave::run(&flags, out));
+    assert!(text.ends_with("anna has left\n"), "{text}");
+    reactor.join().unwrap();
+}
+
+#[test]
+fn leaving_that_takes_longer_says_how_far_it_is() {
+    let (address, _handle, _requests) = node(status());
+    let flags = leave::LeaveFlags { ask: ask(&address, Output::Json), wait: 0 };
+    let error = leave::run(&flags, &mut Vec::new()).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "anna has still 3 slots to hand over after 0 seconds; it goes on by itself (see \
+         `piccolo members`)"
+    );
+}

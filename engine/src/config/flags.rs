@@ -1,0 +1,133 @@
+//! The flags of `piccolo serve`. Each flag is also a key of the configuration file and an
+//! environment variable: `--max-memory`, `max-memory`, `PICCOLO_MAX_MEMORY`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::Args;
+use log::LevelFilter;
+
+use super::value::{ByteCount, Pin};
+
+/// What `piccolo serve` was told on its command line and in its environment.
+#[derive(Args, Debug, Clone, Default, PartialEq, Eq)]
+pub struct ServeFlags {
+    /// Settings, each of which may also stand in the file.
+    #[command(flatten)]
+    pub settings: Settings,
+    /// Read more settings from this TOML file; environment and flags go before it
+    #[arg(long, env = "PICCOLO_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Print the settings in effect as TOML, and end
+    #[arg(long)]
+    pub print_config: bool,
+}
+
+/// Settings as given, before anything is checked. `docs/guide/configuration.md` has the unit, the
+/// default and the reason of each.
+#[derive(Args, Debug, Clone, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// Begin a new cluster, of this node alone
+    #[arg(long, env = "PICCOLO_CREATE")]
+    pub create: bool,
+    /// Enter the cluster of these nodes' peer addresses
+    #[arg(long, env = "PICCOLO_JOIN", value_name = "ADDR,..", value_delimiter = ',')]
+    pub join: Option<Vec<String>>,
+    /// With --join: create the cluster once N nodes without one have found each other
+    #[arg(long, env = "PICCOLO_EXPECT", value_name = "N")]
+    pub expect: Option<usize>,
+    /// Stable name, which decides the node's place on the ring [default: advertised peer address]
+    #[arg(long, env = "PICCOLO_NAME")]
+    pub name: Option<String>,
+    /// Listen here for Redis clients, TCP [default: 127.0.0.1:7379]
+    #[arg(long, env = "PICCOLO_CLIENT", value_name = "ADDR")]
+    pub client: Option<SocketAddr>,
+    /// Listen here for other nodes, TCP and UDP [default: 127.0.0.1:7380]
+    #[arg(long, env = "PICCOLO_PEER", value_name = "ADDR")]
+    pub peer: Option<SocketAddr>,
+    /// Listen here for health checks and the admin API, HTTP [default: 127.0.0.1:7381]
+    #[arg(long, env = "PICCOLO_ADMIN", value_name = "ADDR")]
+    pub admin: Option<SocketAddr>,
+    /// Tell clients to come here [default: --client]
+    #[arg(long, env = "PICCOLO_ADVERTISE_CLIENT", value_name = "ADDR")]
+    pub advertise_client: Option<SocketAddr>,
+    /// Tell other nodes to come here [default: --peer]
+    #[arg(long, env = "PICCOLO_ADVERTISE_PEER", value_name = "ADDR")]
+    pub advertise_peer: Option<SocketAddr>,
+    /// Password that clients must give with AUTH
+    #[arg(long, env = "PICCOLO_REQUIREPASS", value_name = "PASSWORD", hide_env_values = true)]
+    pub requirepass: Option<String>,
+    /// Shards, one thread each [default: number of cores]
+    #[arg(long, env = "PICCOLO_SHARDS", value_name = "N")]
+    pub shards: Option<u16>,
+    /// Pin shards to cores: auto, off, or a list such as 0,2,4 [default: auto]
+    #[arg(long, env = "PICCOLO_PIN", value_name = "auto|off|LIST")]
+    pub pin: Option<Pin>,
+    /// Copies of each key; only 1 is built [default: 1]
+    #[arg(long, env = "PICCOLO_REPLICAS", value_name = "N")]
+    pub replicas: Option<u8>,
+    /// Bytes that entries may take, such as 512m; 0 for no limit [default: 0]
+    #[arg(long, env = "PICCOLO_MAX_MEMORY", value_name = "BYTES")]
+    pub max_memory: Option<ByteCount>,
+    /// Bytes of a value at most [default: 64m]
+    #[arg(long, env = "PICCOLO_VALUE_BYTES_MAX", value_name = "BYTES")]
+    pub value_bytes_max: Option<ByteCount>,
+    /// Where the node stands, such as a rack; copies go to different zones
+    #[arg(long, env = "PICCOLO_ZONE")]
+    pub zone: Option<String>,
+    /// Share of the ring relative to other nodes [default: 1]
+    #[arg(long, env = "PICCOLO_WEIGHT", value_name = "N")]
+    pub weight: Option<u16>,
+    /// Seconds that stopping may take [default: 30]
+    #[arg(long, env = "PICCOLO_DRAIN", value_name = "SECONDS")]
+    pub drain: Option<u64>,
+    /// Seconds that a dead node keeps its place on the ring [default: 30]
+    #[arg(long, env = "PICCOLO_DOWN_GRACE", value_name = "SECONDS")]
+    pub down_grace: Option<u64>,
+    /// Client connections at most [default: 10000]
+    #[arg(long, env = "PICCOLO_CLIENTS_MAX", value_name = "N")]
+    pub clients_max: Option<u32>,
+    /// off, error, warn, info, debug or trace [default: info]
+    #[arg(long, env = "PICCOLO_LOG_LEVEL", value_name = "LEVEL")]
+    pub log_level: Option<LevelFilter>,
+    /// Refused: comes with a later version
+    #[arg(long, env = "PICCOLO_DATA_DIR", value_name = "DIR", hide = true)]
+    pub data_dir: Option<PathBuf>,
+}
+
+impl Settings {
+    /// These settings, and those of `lower` where these say nothing.
+    #[must_use]
+    pub fn over(self, lower: Self) -> Self {
+        Self {
+            create: self.create || lower.create,
+            join: self.join.or(lower.join),
+            expect: self.expect.or(lower.expect),
+            name: self.name.or(lower.name),
+            client: self.client.or(lower.client),
+            peer: self.peer.or(lower.peer),
+            admin: self.admin.or(lower.admin),
+            advertise_client: self.advertise_client.or(lower.advertise_client),
+            advertise_peer: self.advertise_peer.or(lower.advertise_peer),
+            requirepass: self.requirepass.or(lower.requirepass),
+            shards: self.shards.or(lower.shards),
+            pin: self.pin.or(lower.pin),
+            replicas: self.replicas.or(lower.replicas),
+            max_memory: self.max_memory.or(lower.max_memory),
+            value_bytes_max: self.value_bytes_max.or(lower.value_bytes_max),
+            zone: self.zone.or(lower.zone),
+            weight: self.weight.or(lower.weight),
+            drain: self.drain.or(lower.drain),
+            down_grace: self.down_grace.or(lower.down_grace),
+            clients_max: self.clients_max.or(lower.clients_max),
+            log_level: self.log_level.or(lower.log_level),
+            data_dir: self.data_dir.or(lower.data_dir),
+        }
+    }
+
+    /// The word of every setting: flag without dashes, and key of the file.
+    pub(super) fn words() -> Vec<String> {
+        let command = Self::augment_args(clap::Command::new("settings"));
+        command.get_arguments().filter_map(|flag| flag.get_long()).map(str::to_owned).collect()
+    }
+}

@@ -1,0 +1,68 @@
+//! The program `piccolo`: a node, a cluster to try, and questions to a running node.
+#![forbid(unsafe_code)]
+#![expect(clippy::print_stderr, reason = "a program of the command line says what is wrong")]
+
+use std::io::{Stdout, Write};
+use std::process::ExitCode;
+
+use clap::Parser;
+use clap::error::ErrorKind;
+use piccolo_engine::cli::{self, Cli, CliError, Command};
+use piccolo_engine::config::{Config, ConfigError, ServeFlags, one_line};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let mut out = std::io::stdout();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(asked) if !asked.use_stderr() => {
+            return done(write!(out, "{asked}").map_err(CliError::Output));
+        }
+        Err(none) if none.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            eprint!("{none}");
+            return ExitCode::from(ConfigError::EXIT_CODE);
+        }
+        Err(wrong) => return fail(&one_line(&wrong), ConfigError::EXIT_CODE),
+    };
+    done(match cli.command {
+        Command::Serve(flags) => return serve(*flags, &mut out),
+        Command::Dev(flags) => cli::dev::run(&flags, &mut out),
+        Command::Members(flags) => cli::members::run(&flags, &mut out),
+        Command::Ring(flags) => cli::ring::run(&flags, &mut out),
+        Command::Locate(flags) => cli::locate::run(flags, &mut out),
+        Command::Leave(flags) => cli::leave::run(&flags, &mut out),
+    })
+}
+
+fn done(outcome: Result<(), CliError>) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        // `piccolo members | head -1` is no error.
+        Err(CliError::Output(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => {
+            ExitCode::SUCCESS
+        }
+        Err(error) => fail(&error.to_string(), error.exit_code()),
+    }
+}
+
+fn serve(flags: ServeFlags, out: &mut Stdout) -> ExitCode {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let print_config = flags.print_config;
+    let config = match Config::load(flags, cores) {
+        Ok(config) => config,
+        Err(error) => return fail(&error.to_string(), ConfigError::EXIT_CODE),
+    };
+    if print_config {
+        return done(write!(out, "{}", config.to_toml()).map_err(CliError::Output));
+    }
+    cli::logger::start(config.log_level);
+    fail("this build has no node to run: piccolo_engine::io is missing", 1)
+}
+
+/// Says what is wrong in one line.
+fn fail(message: &str, code: u8) -> ExitCode {
+    eprintln!("piccolo: {message}");
+    ExitCode::from(code)
+}
