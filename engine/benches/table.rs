@@ -2,7 +2,6 @@
 //! them. Criterion's figures are per command. Before them, what is measured once: bytes per key,
 //! and the longest write while one slot grows to a million keys.
 
-use std::hint::black_box;
 use std::time::Instant;
 
 use criterion::{BatchSize, Criterion, Throughput};
@@ -157,27 +156,29 @@ fn report_memory() -> Vec<SlotTable> {
     slots
 }
 
+/// The work of each put is the same in every run, the machine's other work is not: the shortest of
+/// several runs is what the put takes.
 #[expect(clippy::print_stdout, reason = "as above")]
-#[expect(clippy::disallowed_methods, reason = "a bench is there to read the clock")]
 fn report_longest_put() {
-    let mut table = SlotTable::new();
-    let mut longest = [(0, 0); 5];
-    for number in 0..KEYS {
+    let mut shortest = vec![u32::MAX; KEYS as usize];
+    for _ in 0..7 {
+        let mut table = SlotTable::new();
+        time_puts(&mut table, &mut shortest);
+        while !table.drop_step(1000) {}
+    }
+    let mut puts: Vec<(u32, usize)> = shortest.into_iter().zip(1..).collect();
+    puts.sort_unstable_by_key(|(nanos, _)| std::cmp::Reverse(*nanos));
+    println!("one slot of a million keys: longest puts (nanoseconds, entries) {:?}", &puts[..5]);
+}
+
+#[expect(clippy::disallowed_methods, reason = "a bench is there to read the clock")]
+fn time_puts(table: &mut SlotTable, shortest: &mut [u32]) {
+    for (number, shortest) in (0..).zip(shortest) {
         let Command { hash, key, .. } = command(number);
         let start = Instant::now();
         table.put(hash, &entry(&key));
-        let micros = start.elapsed().as_micros();
-        if micros > longest[0].0 {
-            longest[0] = (micros, table.len());
-            longest.sort_unstable();
-        }
+        *shortest = (*shortest).min(start.elapsed().as_nanos() as u32);
     }
-    println!("one slot of a million keys: longest puts (microseconds, entries) {longest:?}");
-    let mut steps = 0;
-    while !table.drop_step(1000) {
-        steps += 1;
-    }
-    black_box(steps);
 }
 
 fn main() {
