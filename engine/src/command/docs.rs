@@ -1,7 +1,7 @@
 //! COMMAND: what the registry knows, told to clients.
 
 use super::registry::{all, find};
-use super::spec::{Command, Flags, Group, Merge, Place, Sweep};
+use super::spec::{Command, Flags, Group, Merge, Place, SessionCommand, Sweep};
 use super::{bad_argument::BadArgument, glob};
 use crate::resp::{Args, Reply};
 
@@ -136,11 +136,16 @@ fn key_specs(command: &Command, reply: &mut Reply<'_>) {
 fn categories(command: &Command) -> impl Iterator<Item = &'static str> {
     let flagged = |flag, name| command.flags.contains(flag).then_some(name);
     let group = match command.group {
+        // Its subcommands are in categories, not it.
+        _ if matches!(command.place, Place::Session(SessionCommand::Client)) => None,
         Group::Generic => Some("@keyspace"),
         Group::String => Some("@string"),
         Group::Connection => Some("@connection"),
         Group::Transactions => Some("@transaction"),
         Group::Server if matches!(command.place, Place::Sweep(_)) => Some("@keyspace"),
+        Group::Server if matches!(command.place, Place::Session(SessionCommand::Command)) => {
+            Some("@connection")
+        }
         Group::Server | Group::Internal => None,
     };
     let speed = if command.flags.contains(Flags::FAST) { "@fast" } else { "@slow" };

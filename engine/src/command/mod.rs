@@ -14,6 +14,8 @@ mod options;
 mod slot;
 mod strings;
 mod table;
+#[cfg(test)]
+mod tests;
 
 pub use registry::{all, find, find_internal, resolve};
 pub use spec::{Command, Handler, Merge, Place, Refuse, SessionCommand, Sweep};

@@ -314,3 +314,151 @@ fn header_of_any_length(
         None => Err(error),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const SMALL: Limits = Limits {
+        command_bytes_max: 120,
+        arguments_max: 5,
+        inline_bytes_max: 40,
+        bulk_bytes_max: 20,
+    };
+
+    type Outcome = (Vec<Vec<Vec<u8>>>, Option<ProtocolError>);
+
+    /// Feeds `stream` in pieces that end at `cuts`; before each, moves what is left to the front.
+    fn feed(stream: &[u8], cuts: &[usize], limits: Limits) -> Outcome {
+        let (mut parser, mut buffer, mut commands) = (Parser::new(limits), Vec::new(), Vec::new());
+        let mut fed = 0;
+        let mut from = 0;
+        for cut in cuts.iter().copied().filter(|cut| *cut < stream.len()).chain([stream.len()]) {
+            buffer.drain(..from);
+            from = 0;
+            buffer.extend_from_slice(&stream[fed.min(cut)..cut]);
+            fed = fed.max(cut);
+            loop {
+                let mut spans = vec![Span { start: 9, bytes: 9 }];
+                let parsed = match parser.next(&buffer, from, &mut spans) {
+                    Ok(parsed) => parsed,
+                    Err(error) => {
+                        assert_eq!(spans.len(), 1);
+                        return (commands, Some(error));
+                    }
+                };
+                match parsed {
+                    Parsed::Command { end, arguments } => {
+                        assert_eq!(spans.len(), arguments + 1);
+                        commands.push(words(&buffer, &spans[1..]));
+                        from = end;
+                    }
+                    Parsed::Rewritten { end, command } => {
+                        let bytes = command.len();
+                        let again = parser.next(&command, 0, &mut spans).unwrap();
+                        let arguments = spans.len() - 1;
+                        assert_eq!(again, Parsed::Command { end: bytes, arguments });
+                        commands.push(words(&command, &spans[1..]));
+                        from = end;
+                    }
+                    Parsed::Nothing { end } => from = end,
+                    Parsed::Incomplete { bytes_wanted } => {
+                        assert!(spans.len() == 1 && bytes_wanted > 0);
+                        assert!(bytes_wanted <= limits.bulk_bytes_max + 2);
+                        break;
+                    }
+                }
+            }
+        }
+        (commands, None)
+    }
+
+    fn words(buffer: &[u8], spans: &[Span]) -> Vec<Vec<u8>> {
+        let word = |s: &Span| buffer[s.start as usize..][..s.bytes as usize].to_vec();
+        spans.iter().map(word).collect()
+    }
+
+    fn command() -> impl Strategy<Value = Vec<u8>> {
+        let argument = prop::collection::vec(any::<u8>(), 0..12);
+        prop::collection::vec(argument, 1..5).prop_map(|words| inline::rewrite(&words))
+    }
+
+    fn piece() -> impl Strategy<Value = Vec<u8>> {
+        let junk = prop::sample::select(&b"*$\r\n0123456789-ab \"'\\x"[..]);
+        prop_oneof![
+            4 => command(),
+            2 => "[a-c ]{0,9}\r?\n".prop_map(String::into_bytes),
+            1 => r#"[a-c "'\\]{0,9}\r?\n"#.prop_map(String::into_bytes),
+            1 => r"(\*-?[0-9]{0,3}\r\n)?(\$-?[0-9]{0,3}\r\n[a-c]{0,3}\r\n)*"
+                .prop_map(String::into_bytes),
+            1 => prop::collection::vec(junk, 0..12),
+            1 => prop::collection::vec(any::<u8>(), 0..12),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        #[test]
+        fn the_cut_of_the_stream_makes_no_difference(
+            pieces in prop::collection::vec(piece(), 0..6),
+            mut cuts in prop::collection::vec(0..200_usize, 0..20),
+        ) {
+            cuts.sort_unstable();
+            let stream = pieces.concat();
+            let whole = feed(&stream, &[], SMALL);
+            prop_assert_eq!(&feed(&stream, &cuts, SMALL), &whole);
+            let bytewise: Vec<_> = (0..stream.len()).collect();
+            prop_assert_eq!(&feed(&stream, &bytewise, SMALL), &whole);
+            for command in whole.0 {
+                // A line may hold more arguments than a command with a count.
+                prop_assert!(command.iter().all(|word| word.len() <= SMALL.inline_bytes_max));
+                prop_assert!(command.iter().map(Vec::len).sum::<usize>() <= SMALL.command_bytes_max);
+            }
+        }
+
+        #[test]
+        fn what_was_written_is_read(commands in prop::collection::vec(
+            prop::collection::vec(prop::collection::vec(any::<u8>(), 0..300), 1..30), 0..5,
+        )) {
+            let stream: Vec<_> = commands.iter().flat_map(|words| inline::rewrite(words)).collect();
+            prop_assert_eq!(feed(&stream, &[7, 100, 1000], Limits::default()), (commands, None));
+        }
+    }
+
+    fn refused(stream: &str) -> String {
+        feed(stream.as_bytes(), &[], SMALL).1.map(|error| error.to_string()).unwrap_or_default()
+    }
+
+    #[test]
+    fn refusals_read_like_those_of_redis() {
+        for (stream, text) in [
+            ("*x\r\n", "Protocol error: invalid multibulk length"),
+            ("*6\r\n", "Protocol error: invalid multibulk length"),
+            ("*99999999999999999999\r\n", "Protocol error: invalid multibulk length"),
+            ("*1\r\n:1\r\n", "Protocol error: expected '$', got ':'"),
+            ("*1\r\n$-1\r\n", "Protocol error: invalid bulk length"),
+            ("*1\r\n$21\r\n", "Protocol error: invalid bulk length"),
+            ("*1\r\n$01\r\n", "Protocol error: invalid bulk length"),
+            ("GET \"a\r\n", "Protocol error: unbalanced quotes in request"),
+            ("POST / HTTP/1.1\r\n", "Protocol error: HTTP request to a key:value port"),
+            ("host: localhost\r\n", "Protocol error: HTTP request to a key:value port"),
+            ("*0\r\n*-5\r\n\r\n*1\r\n", ""),
+        ] {
+            assert_eq!(refused(stream), text, "{stream:?}");
+        }
+        assert_eq!(refused(&"a".repeat(40)), "Protocol error: too big inline request");
+        assert_eq!(refused(&"*".repeat(40)), "Protocol error: invalid multibulk length");
+        let large = format!("*5\r\n{}", format!("$20\r\n{}\r\n", "a".repeat(20)).repeat(5));
+        assert_eq!(refused(&large), "Protocol error: command of more than 120 bytes");
+    }
+
+    #[test]
+    fn the_bytes_wanted_are_the_bytes_missing() {
+        let (command, mut spans) = (b"*2\r\n$3\r\nGET\r\n$16\r\n0123456789abcdef\r\n", Vec::new());
+        let mut parser = Parser::new(Limits::default());
+        let found = parser.next(&command[..20], 0, &mut spans);
+        assert_eq!(found, Ok(Parsed::Incomplete { bytes_wanted: command.len() - 20 }));
+    }
+}

@@ -118,3 +118,131 @@ fn line(bytes: &[u8], at: usize) -> Result<Option<(Header, usize)>, NotAReply> {
 fn pairs(count: Option<u64>) -> Result<u64, NotAReply> {
     count.and_then(|pairs| pairs.checked_mul(2)).ok_or(NotAReply)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resp::Reply;
+    use proptest::prelude::*;
+
+    #[derive(Clone, Debug)]
+    enum Value {
+        Status(String),
+        Error(String),
+        Bulk(Vec<u8>),
+        Null,
+        NullArray,
+        Integer(i64),
+        Boolean(bool),
+        Double(f64),
+        Verbatim(String),
+        Array(Vec<Value>),
+        Set(Vec<Value>),
+        Map(Vec<(Value, Value)>),
+    }
+
+    fn write(value: &Value, reply: &mut Reply<'_>) {
+        match value {
+            Value::Status(text) => reply.status(text),
+            Value::Error(text) => reply.error(text),
+            Value::Bulk(bytes) => reply.bulk(bytes),
+            Value::Null => reply.null(),
+            Value::NullArray => reply.null_array(),
+            Value::Integer(integer) => reply.integer(*integer),
+            Value::Boolean(boolean) => reply.boolean(*boolean),
+            Value::Double(double) => reply.double(*double),
+            Value::Verbatim(text) => reply.verbatim(*b"txt", text),
+            Value::Array(items) => {
+                reply.array(items.len());
+                items.iter().for_each(|item| write(item, reply));
+            }
+            Value::Set(items) => {
+                reply.set(items.len());
+                items.iter().for_each(|item| write(item, reply));
+            }
+            Value::Map(pairs) => {
+                reply.map(pairs.len());
+                pairs.iter().for_each(|(key, value)| {
+                    write(key, reply);
+                    write(value, reply);
+                });
+            }
+        }
+    }
+
+    fn written(value: &Value, resp3: bool) -> Vec<u8> {
+        let mut out = Vec::new();
+        write(value, &mut Reply::new(&mut out, resp3));
+        out
+    }
+
+    fn value() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            "[a-z ]{0,9}".prop_map(Value::Status),
+            any::<String>().prop_map(Value::Error),
+            any::<Vec<u8>>().prop_map(Value::Bulk),
+            Just(Value::Null),
+            Just(Value::NullArray),
+            any::<i64>().prop_map(Value::Integer),
+            any::<bool>().prop_map(Value::Boolean),
+            any::<f64>().prop_map(Value::Double),
+            any::<String>().prop_map(Value::Verbatim),
+        ];
+        leaf.prop_recursive(4, 40, 5, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..5).prop_map(Value::Array),
+                prop::collection::vec(inner.clone(), 0..5).prop_map(Value::Set),
+                prop::collection::vec((inner.clone(), inner), 0..4).prop_map(Value::Map),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn the_length_is_that_written(value in value(), resp3: bool, behind: Vec<u8>) {
+            let mut bytes = written(&value, resp3);
+            let length = bytes.len();
+            for cut in 0..length {
+                prop_assert_eq!(skip(&bytes[..cut]), Ok(None));
+            }
+            bytes.extend(behind);
+            prop_assert_eq!(skip(&bytes), Ok(Some(length)));
+        }
+
+        #[test]
+        fn items_are_those_written(items in prop::collection::vec(value(), 0..5), resp3: bool) {
+            let each: Vec<_> = items.iter().map(|item| written(item, resp3)).collect();
+            let array = written(&Value::Array(items), resp3);
+            prop_assert_eq!(array_items(&array).unwrap().collect::<Vec<_>>(), each);
+        }
+
+        #[test]
+        fn any_bytes_are_measured_or_refused(bytes in prop::collection::vec(
+            prop::sample::select(&b"+-:$*_#,(!=%~>|0123456789\r\na"[..]), 0..40,
+        )) {
+            if let Ok(Some(length)) = skip(&bytes) {
+                prop_assert!(length <= bytes.len());
+            }
+            let _ = array_items(&bytes).map(Iterator::count);
+            let _ = (integer(&bytes), bulk(&bytes));
+        }
+    }
+
+    /// A line as deep as this would end a program that descends into it.
+    #[test]
+    fn no_nesting_is_too_deep() {
+        let mut bytes = b"*1\r\n".repeat(1_000_000);
+        assert_eq!(skip(&bytes), Ok(None));
+        bytes.extend(b":1\r\n");
+        assert_eq!(skip(&bytes), Ok(Some(bytes.len())));
+    }
+
+    #[test]
+    fn lengths_that_cannot_be_are_refused() {
+        for bytes in ["$-2\r\n", "*-2\r\n", "$x\r\n", "%-1\r\n", "x\r\n", ":1\n", "$1\r\naxx"] {
+            assert_eq!(skip(bytes.as_bytes()), Err(NotAReply), "{bytes:?}");
+        }
+        assert_eq!(skip(b"$9223372036854775807\r\n"), Ok(None));
+        assert_eq!(skip(b"|1\r\n+a\r\n+b\r\n:1\r\n"), Ok(Some(16)));
+    }
+}
