@@ -248,6 +248,16 @@ impl Shard {
         }
     }
 
+    /// The other side of a connection will send nothing more. Returns true if it is to be closed
+    /// now; else what it has sent is answered first.
+    pub fn ended(&mut self, key: StreamKey) -> bool {
+        let Some(stream) = self.streams.get_mut(key) else { return true };
+        stream.ended = true;
+        let client = matches!(stream.role, Role::Client(_));
+        self.streams.mark_dirty(key);
+        !client
+    }
+
     /// Connections with something to send, each once. Sending is up to the caller.
     pub fn dirty(&mut self) -> Option<StreamKey> {
         let key = self.streams.dirty.pop()?;
@@ -278,7 +288,8 @@ impl Shard {
             }
             Role::Inlink(_) | Role::Outlink(_) => true,
         };
-        let close = stream.closing && unsent == 0 && idle;
+        let over = stream.closing || (stream.ended && !stream.ready);
+        let close = over && unsent == 0 && idle;
         if was_full && unsent <= session::OUTPUT_BYTES_MAX {
             self.streams.mark_ready(key);
         }

@@ -123,6 +123,8 @@ pub(super) struct Stream {
     pub(super) ready: bool,
     /// To be closed once everything is sent.
     pub(super) closing: bool,
+    /// The other side sends nothing more: to be closed once everything is answered.
+    pub(super) ended: bool,
 }
 
 /// Every connection of a shard.
@@ -149,6 +151,7 @@ impl Streams {
             dirty: false,
             ready: false,
             closing: false,
+            ended: false,
         });
         key
     }

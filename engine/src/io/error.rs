@@ -1,0 +1,71 @@
+//! Why a node does not run.
+
+use std::io;
+use std::net::SocketAddr;
+
+use crate::node::Stop;
+
+/// Why a node does not run, in one line that says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// Somebody listens there already.
+    #[error("address in use: {address} (another Redis or Piccolo? use --{flag})")]
+    InUse {
+        /// Where.
+        address: SocketAddr,
+        /// The flag that says where.
+        flag: &'static str,
+    },
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}: {error} (use --{flag})")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// The flag that says where.
+        flag: &'static str,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// The system refused something.
+    #[error("the system refused what a node needs: {0}")]
+    System(io::Error),
+    /// `--create`, but there is a cluster.
+    #[error("a cluster is there already: {by} answered (use --join {by} instead of --create)")]
+    CreateRefused {
+        /// Who answered.
+        by: SocketAddr,
+    },
+    /// Another node or cluster stands against this one.
+    #[error("{0}")]
+    Fatal(piccolo_gossip::Fatal),
+    /// The configuration does not suit gossip.
+    #[error("{0}")]
+    Gossip(piccolo_gossip::ConfigError),
+}
+
+impl ServeError {
+    /// 2 if the operator has to change something, 1 if the system failed.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::System(_) => 1,
+            _ => 2,
+        }
+    }
+
+    pub(super) fn of_bind(error: io::Error, address: SocketAddr, flag: &'static str) -> Self {
+        if error.kind() == io::ErrorKind::AddrInUse {
+            Self::InUse { address, flag }
+        } else {
+            Self::Listen { address, flag, error }
+        }
+    }
+
+    /// What a stop means for the process.
+    pub(super) fn of_stop(stop: Stop) -> Result<(), Self> {
+        match stop {
+            Stop::Left => Ok(()),
+            Stop::CreateRefused { by } => Err(Self::CreateRefused { by }),
+            Stop::Fatal(fatal) => Err(Self::Fatal(fatal)),
+        }
+    }
+}
