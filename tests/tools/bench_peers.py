@@ -14,18 +14,32 @@ share of the machine used by anything else during the run, RSS.
 
 Server spec (repeatable):   --server 'NAME@PORT=COMMAND'
    NAME prefix 'mc:' means memcached text protocol, otherwise RESP.
-   In COMMAND, {port} and {dir} are replaced; COMMAND runs in {dir}, so give programs by absolute path.
-   --attach 'NAME@PORT=PID' measures a server that is already running.
+   In COMMAND, {port} and {dir} are replaced; COMMAND runs in {dir}, so give programs by
+   absolute path.  --attach 'NAME@PORT=PID' measures a server that is already running.
 
-Examples
-  bench_peers.py --rounds 3 --secs 8 --workloads get/1,set/1,get/16,set/16 \
-    --server 'redis@7001=redis-server --port {port} --bind 127.0.0.1 --save "" --appendonly no --dir {dir}' \
-    --server 'piccolo@7002=target/release/piccolo serve --create --shards 1 --client 127.0.0.1:{port} --peer 127.0.0.1:7102 --admin 127.0.0.1:7202'
-  bench_peers.py --tool memtier --workloads mix90/1 --server 'mc:memcached@7003=memcached -u root -l 127.0.0.1 -p {port} -U 0 -m 4096 -t 2'
+Examples (each server on one line)
+  bench_peers.py --rounds 3 --secs 8 --workloads get/1,set/1,get/16,set/16
+    --server 'redis@7001=redis-server --port {port} --bind 127.0.0.1 --save "" --dir {dir}'
+    --server 'piccolo@7002=/path/to/piccolo serve --create --shards 1 --client 127.0.0.1:{port}
+              --peer 127.0.0.1:7102 --admin 127.0.0.1:7202'
+  bench_peers.py --tool memtier --workloads mix90/1
+    --server 'mc:memcached@7003=memcached -u root -l 127.0.0.1 -p {port} -U 0 -m 4096 -t 2'
   bench_peers.py --mem 5000000 --server ...          # RSS per key only
 """
 
-import argparse, json, os, re, resource, shlex, signal, socket, statistics, subprocess, sys, tempfile, time
+import argparse
+import json
+import os
+import re
+import resource
+import shlex
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
 
 TICK = os.sysconf("SC_CLK_TCK")
 RB = os.environ.get("RB", "redis-benchmark")
@@ -265,7 +279,8 @@ def wait_quiet(limit_pct, max_wait):
 
 
 def quiet_measure(srv, op, pipe, a, arg):
-    """measure(); repeated (up to --retries) while something else used more than --noise % of the machine."""
+    """measure(); repeated (up to --retries) while something else used more than --noise %"
+    " of the machine."""
     best = None
     for _ in range(1 + (a.retries if a.noise else 0)):
         if a.noise:
@@ -355,7 +370,8 @@ def main():
     try:
         if a.mem:
             print(
-                f"| server | keys | RSS empty MB | RSS loaded MB | bytes RSS/key | overhead over {16 + a.size} B | load s | load srv us/op |"
+                "| server | keys | RSS empty MB | RSS loaded MB | bytes RSS/key | overhead"
+                f" over {16 + a.size} B | load s | load srv us/op |"
             )
             print("|---|---:|---:|---:|---:|---:|---:|---:|")
             for s in servers:
@@ -368,7 +384,8 @@ def main():
                 r1 = rss_b(s.pid)
                 bpk = (r1 - r0) / a.mem
                 print(
-                    f"| {s.name} | {a.mem} | {r0/1e6:.1f} | {r1/1e6:.1f} | {bpk:.1f} | {bpk-16-a.size:.1f} | {dt:.1f} | {(c1-c0)*1e6/a.mem:.2f} |",
+                    f"| {s.name} | {a.mem} | {r0/1e6:.1f} | {r1/1e6:.1f} | {bpk:.1f} |"
+                    f" {bpk-16-a.size:.1f} | {dt:.1f} | {(c1-c0)*1e6/a.mem:.2f} |",
                     flush=True,
                 )
                 if raw:
@@ -385,7 +402,8 @@ def main():
             if not a.no_preload:
                 dt = s.preload(a.keys, a.size, KEYBASE[a.tool])
                 print(
-                    f"# {s.name}: up pid {s.pid}, {a.keys} keys in {dt:.1f} s, RSS {rss_b(s.pid)/1e6:.0f} MB",
+                    f"# {s.name}: up pid {s.pid}, {a.keys} keys in {dt:.1f} s, RSS"
+                    f" {rss_b(s.pid)/1e6:.0f} MB",
                     file=sys.stderr,
                     flush=True,
                 )
@@ -414,7 +432,9 @@ def main():
                         continue
                     res.setdefault(k, []).append(r)
                     print(
-                        f"# r{rnd+1} {op}/P{pipe} {s.name}: {r['rate']:.0f} op/s srv {r['srv_us']:.2f} us/op {r['srv_pct']:.0f}% other {r['other_pct']:.1f}%"
+                        f"# r{rnd+1} {op}/P{pipe} {s.name}: {r['rate']:.0f} op/s srv"
+                        f" {r['srv_us']:.2f} us/op {r['srv_pct']:.0f}% other"
+                        f" {r['other_pct']:.1f}%"
                         + (f" ERR {r['errs']}" if r["errs"] else "")
                         + (f" miss {r['miss']:.3f}" if r.get("miss") else ""),
                         file=sys.stderr,
@@ -438,7 +458,8 @@ def main():
                         )
                         raw.flush()
         print(
-            "| workload | server | ops/s median | min-max | p50 ms | p99 ms | p99.9 ms | srv us/op | (min-max) | srv CPU % | client us/op | other % | RSS MB |"
+            "| workload | server | ops/s median | min-max | p50 ms | p99 ms | p99.9 ms | srv"
+            " us/op | (min-max) | srv CPU % | client us/op | other % | RSS MB |"
         )
         print("|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|")
         for op, pipe in loads:
@@ -450,8 +471,11 @@ def main():
                 lo, hi = min(x["rate"] for x in rs), max(x["rate"] for x in rs)
                 ul, uh = min(x["srv_us"] for x in rs), max(x["srv_us"] for x in rs)
                 print(
-                    f"| {op} P{pipe} | {s.name} | {med(rs,'rate'):.0f} | {lo:.0f}-{hi:.0f} | {med(rs,'p50'):.3f} | {med(rs,'p99'):.3f} | {med(rs,'p999'):.3f} "
-                    f"| {med(rs,'srv_us'):.2f} | {ul:.2f}-{uh:.2f} | {med(rs,'srv_pct'):.0f} | {med(rs,'cli_us'):.2f} | {med(rs,'other_pct'):.1f} | {med(rs,'rss')/1e6:.0f} |"
+                    f"| {op} P{pipe} | {s.name} | {med(rs,'rate'):.0f} | {lo:.0f}-{hi:.0f} |"
+                    f" {med(rs,'p50'):.3f} | {med(rs,'p99'):.3f} | {med(rs,'p999'):.3f} "
+                    f"| {med(rs,'srv_us'):.2f} | {ul:.2f}-{uh:.2f} | {med(rs,'srv_pct'):.0f}"
+                    f" | {med(rs,'cli_us'):.2f} | {med(rs,'other_pct'):.1f} |"
+                    f" {med(rs,'rss')/1e6:.0f} |"
                 )
     finally:
         for s in servers:

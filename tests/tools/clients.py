@@ -3,6 +3,7 @@
 
 Each step writes through one node and reads through the next. Ends with one line if all is well.
 """
+
 import sys
 
 import redis

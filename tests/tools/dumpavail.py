@@ -8,6 +8,7 @@ Writes into FOLDER:
   records.txt  for other readers: "name bytes\\n", then the record and "\\n"
 Prints the number of records. A name that stands twice counts once, with its last record.
 """
+
 import os
 import sys
 
