@@ -22,13 +22,22 @@ struct Suspicion {
     /// What is suspected: a refutation comes with another incarnation.
     id: NodeId,
     incarnation: u32,
+    /// When the suspect is asked once more; never, if it was.
+    ask: Moment,
     /// When it is believed.
     deadline: Moment,
 }
 
 impl Suspicions {
     pub(crate) fn next(&self) -> Moment {
-        self.running.values().map(|running| running.deadline).min().unwrap_or(Moment::NEVER)
+        let next = self.running.values().map(|running| running.ask.min(running.deadline)).min();
+        next.unwrap_or(Moment::NEVER)
+    }
+
+    fn take_unasked(&mut self, now: Moment) -> Option<String> {
+        let (name, running) = self.running.iter_mut().find(|(_, running)| running.ask <= now)?;
+        running.ask = Moment::NEVER;
+        Some(name.clone())
     }
 
     fn take_due(&mut self, now: Moment) -> Option<String> {
@@ -40,6 +49,7 @@ impl Suspicions {
 
     pub(crate) fn prolong(&mut self, by: Duration) {
         for running in self.running.values_mut() {
+            running.ask = running.ask + by;
             running.deadline = running.deadline + by;
         }
     }
@@ -77,12 +87,19 @@ impl Gossip {
         if running.get(&claim.name).is_some_and(|s| (s.id, s.incarnation) == (id, incarnation)) {
             return;
         }
-        let deadline = now + timeout(&self.config, self.table.live());
-        running.insert(claim.name.clone(), Suspicion { id, incarnation, deadline });
+        let timeout = timeout(&self.config, self.table.live());
+        let (ask, deadline) = (now + timeout / 2, now + timeout);
+        running.insert(claim.name.clone(), Suspicion { id, incarnation, ask, deadline });
     }
 
-    /// Declares dead who has not refuted in time.
+    /// Declares dead who has not refuted in time. Whoever would do so asks the suspect itself
+    /// first, at half time: chance may have kept the refutation from just this node.
     pub(crate) fn bury(&mut self, now: Moment) {
+        while let Some(name) = self.suspicions.take_unasked(now) {
+            if let Some(suspect) = self.table.get(&name) {
+                self.ping(suspect.peer, suspect.id);
+            }
+        }
         while let Some(name) = self.suspicions.take_due(now) {
             let Some(member) = self.table.get(&name) else { continue };
             let claim = Member { state: State::Dead, ..member.clone() };

@@ -52,7 +52,7 @@ fn a_name_in_use_is_refused_to_the_newcomer() {
         assert_eq!(world.nodes[second].events, expected);
         world.crash(second);
         world.run(seconds(10));
-        assert!(world.agrees());
+        assert!(world.run_until(seconds(10), World::agrees));
         assert_eq!(world.gossip(1).me().id, incumbent.id);
         assert_eq!(world.count(is_death), 0);
     });
