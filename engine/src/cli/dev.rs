@@ -195,7 +195,7 @@ impl Cluster {
         }
         if !running.is_empty() {
             // A terminal that has gone must not keep the nodes alive.
-            writeln!(out, "stopping {} nodes (Ctrl-C again kills them)", running.len())
+            writeln!(out, "nodes to stop: {} (Ctrl-C again kills them)", running.len())
                 .unwrap_or_default();
         }
         let deadline = Deadline::after(STOP_PATIENCE);
