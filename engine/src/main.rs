@@ -58,7 +58,10 @@ fn serve(flags: ServeFlags, out: &mut Stdout) -> ExitCode {
         return done(write!(out, "{}", config.to_toml()).map_err(CliError::Output));
     }
     cli::logger::start(config.log_level);
-    fail("this build has no node to run: piccolo_engine::io is missing", 1)
+    match piccolo_engine::io::serve(config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error.to_string(), error.exit_code()),
+    }
 }
 
 /// Says what is wrong in one line.
