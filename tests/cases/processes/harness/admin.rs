@@ -77,9 +77,7 @@ impl Admin {
         stream.set_read_timeout(Some(ANSWER_LIMIT))?;
         // HTTP/1.0: the body ends with the connection and is never cut into chunks.
         let host = self.0;
-        let head = format!(
-            "{method} {path} HTTP/1.0\r\nHost: {host}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
-        );
+        let head = format!("{method} {path} HTTP/1.0\r\nHost: {host}\r\nContent-Length: 0\r\n\r\n");
         stream.write_all(head.as_bytes())?;
         let mut text = String::new();
         stream.read_to_string(&mut text)?;
