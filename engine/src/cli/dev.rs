@@ -27,11 +27,9 @@ const READY_PATIENCE: Duration = Duration::from_mins(1);
 /// How often a node is asked whether it is ready.
 const ASK_EVERY: Duration = Duration::from_millis(100);
 
-/// Seconds that each node may take to stop. All stop at once, so none can hand over for long.
-const DRAIN_SECONDS: u64 = 5;
-
-/// How long is waited for the nodes after SIGTERM, before they are killed.
-const STOP_PATIENCE: Duration = Duration::from_secs(DRAIN_SECONDS + 5);
+/// How long is waited for the nodes after SIGTERM, before they are killed. Short: all stop at
+/// once, so that there is nobody to hand anything over to.
+const STOP_PATIENCE: Duration = Duration::from_secs(3);
 
 /// How large a cluster, and where.
 #[derive(Args, Debug, Clone)]

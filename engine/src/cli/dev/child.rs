@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
+use super::DevFlags;
 use super::ports::Ports;
-use super::{DRAIN_SECONDS, DevFlags};
 use crate::cli::error::CliError;
 
 /// Bytes of a line of a node's output at most; longer ones are broken.
@@ -100,7 +100,6 @@ fn arguments(name: &str, ports: Ports, seed: Option<SocketAddr>, flags: &DevFlag
         format!("--admin={}", ports.admin()),
         format!("--shards={}", flags.shards),
         format!("--pin={}", flags.pin),
-        format!("--drain={DRAIN_SECONDS}"),
         format!("--log-level={}", flags.log_level),
     ];
     arguments.push(seed.map_or_else(|| "--create".into(), |seed| format!("--join={seed}")));
