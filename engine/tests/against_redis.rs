@@ -70,7 +70,7 @@ struct Connection {
 impl Connection {
     fn ask(&mut self, words: &[Vec<u8>]) -> Vec<u8> {
         self.socket.write_all(&encoded(words)).expect("redis-server reads");
-        let (mut reply, mut chunk) = (Vec::new(), [0; 64 << 10]);
+        let (mut reply, mut chunk) = (Vec::new(), vec![0; 64 << 10]);
         while value::skip(&reply).expect("redis-server replies") != Some(reply.len()) {
             let bytes = self.socket.read(&mut chunk).expect("redis-server replies");
             assert!(bytes > 0, "redis-server closed the connection");
@@ -127,7 +127,7 @@ impl Slot {
                 self.execute(handler, &args, &mut reply);
             }
             Ok(Place::Session(command::SessionCommand::Command)) => {
-                docs::command(&args, &mut reply)
+                docs::command(&args, &mut reply);
             }
             Ok(place) => panic!("{place:?} is not of one slot"),
             Err(refuse) => reply.error(&refuse.to_string()),
@@ -166,6 +166,50 @@ impl Random {
         from[self.below(from.len())]
     }
 }
+
+const NAMES: [&str; 41] = [
+    "get",
+    "SET",
+    "Set",
+    "set",
+    "setnx",
+    "setex",
+    "psetex",
+    "getset",
+    "getdel",
+    "getex",
+    "strlen",
+    "append",
+    "getrange",
+    "substr",
+    "setrange",
+    "mget",
+    "mset",
+    "del",
+    "unlink",
+    "exists",
+    "touch",
+    "incr",
+    "decr",
+    "incrby",
+    "decrby",
+    "incrbyfloat",
+    "incrbyfloat",
+    "expire",
+    "pexpire",
+    "expireat",
+    "pexpireat",
+    "expireat",
+    "pexpireat",
+    "ttl",
+    "pttl",
+    "expiretime",
+    "pexpiretime",
+    "persist",
+    "type",
+    "keys",
+    "foo",
+];
 
 const KEYS: [&str; 5] = ["a", "b", "c", "h[llo", "x*y\\z"];
 
@@ -223,49 +267,7 @@ const INDICES: [&str; 10] =
 
 /// One command, most often a valid one.
 fn draw(random: &mut Random) -> Words {
-    let mut words = vec![random.pick(&[
-        "get",
-        "SET",
-        "Set",
-        "set",
-        "setnx",
-        "setex",
-        "psetex",
-        "getset",
-        "getdel",
-        "getex",
-        "strlen",
-        "append",
-        "getrange",
-        "substr",
-        "setrange",
-        "mget",
-        "mset",
-        "del",
-        "unlink",
-        "exists",
-        "touch",
-        "incr",
-        "decr",
-        "incrby",
-        "decrby",
-        "incrbyfloat",
-        "incrbyfloat",
-        "expire",
-        "pexpire",
-        "expireat",
-        "pexpireat",
-        "expireat",
-        "pexpireat",
-        "ttl",
-        "pttl",
-        "expiretime",
-        "pexpiretime",
-        "persist",
-        "type",
-        "keys",
-        "foo",
-    ])];
+    let mut words = vec![random.pick(&NAMES)];
     let name = words[0].to_ascii_lowercase();
     if name == "keys" {
         let pattern: String = (0..random.below(8))
@@ -364,7 +366,7 @@ fn compare(redis: &Redis, seed: u64, resp3: bool) {
         let words = draw(&mut random);
         let (ours, theirs) = (slot.ask(&words), connection.ask(&words));
         let line: Vec<_> = words.iter().map(|word| format!("\"{}\"", shown(word))).collect();
-        history.push_str(&format!("{} -> {}\n", line.join(" "), shown(&theirs)));
+        history.extend([line.join(" "), " -> ".to_owned(), shown(&theirs), "\n".to_owned()]);
         assert!(
             same(&words, &ours, &theirs),
             "{history}ours: {}\nreplay: PICCOLO_SEED={seed} cargo test -p piccolo-engine --test \

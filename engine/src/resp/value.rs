@@ -154,18 +154,22 @@ mod tests {
             Value::Verbatim(text) => reply.verbatim(*b"txt", text),
             Value::Array(items) => {
                 reply.array(items.len());
-                items.iter().for_each(|item| write(item, reply));
+                for item in items {
+                    write(item, reply);
+                }
             }
             Value::Set(items) => {
                 reply.set(items.len());
-                items.iter().for_each(|item| write(item, reply));
+                for item in items {
+                    write(item, reply);
+                }
             }
             Value::Map(pairs) => {
                 reply.map(pairs.len());
-                pairs.iter().for_each(|(key, value)| {
+                for (key, value) in pairs {
                     write(key, reply);
                     write(value, reply);
-                });
+                }
             }
         }
     }
