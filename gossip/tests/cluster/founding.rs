@@ -89,6 +89,32 @@ fn founders_paused_and_cut_off_at_random_never_make_two_clusters() {
     });
 }
 
+/// The creator is cut off in the very moment in which it creates, before anybody else hears of it.
+/// The others go on without it, and end in its cluster all the same.
+#[test]
+fn founders_left_alone_by_the_creator_end_in_its_cluster() {
+    for_seeds("founders_left_alone_by_the_creator_end_in_its_cluster", 0..64, |seed| {
+        let mut world = World::new(seed, 0.2);
+        let seeds = [1, 2, 3].map(address);
+        for index in 0..3 {
+            world.add(&format!("n{index}"), &seeds);
+            let start = world.expecting(2);
+            world.start(index, start);
+        }
+        assert!(world.run_until(seconds(30), |world| world.clusters().len() == 1));
+        let creator = world.running().into_iter().find(|by| world.gossip(*by).cluster().is_some());
+        world.nodes[creator.expect("one has entered")].side = 1;
+        let others = |world: &World| world.nodes.iter().all(|node| !node.events.is_empty());
+        assert!(world.run_until(seconds(60), others), "the others wait for ever");
+        assert_one_cluster(&world);
+        for node in &mut world.nodes {
+            node.side = 0;
+        }
+        assert!(world.run_until(seconds(60), World::agrees), "did not come together");
+        assert_one_cluster(&world);
+    });
+}
+
 /// With `--expect 0` a node never creates, however long it waits, and comes in as soon as
 /// somebody else has.
 #[test]
