@@ -126,12 +126,16 @@ impl<'a> Keyspace<'a> {
     /// The live entry under `key`. One found expired is deleted first, as a change.
     #[inline]
     pub fn get(&mut self, key: Key<'_>) -> Option<Entry<'_>> {
+        self.expire(key);
+        self.table.get(key.hash, key.bytes)
+    }
+
+    /// Deletes the entry under `key` if it has ended, as a change.
+    pub fn expire(&mut self, key: Key<'_>) {
         if self.ended(key) {
             self.remove_stored(key);
             self.expired += 1;
-            return None;
         }
-        self.table.get(key.hash, key.bytes)
     }
 
     /// Writes an entry.

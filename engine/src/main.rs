@@ -58,7 +58,7 @@ fn serve(flags: ServeFlags, out: &mut Stdout) -> ExitCode {
         return done(write!(out, "{}", config.to_toml()).map_err(CliError::Output));
     }
     cli::logger::start(config.log_level);
-    match piccolo_engine::io::serve(config) {
+    match piccolo_engine::io::serve(&config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error.to_string(), error.exit_code()),
     }

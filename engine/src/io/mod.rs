@@ -42,7 +42,7 @@ use worker::Worker;
 /// # Errors
 ///
 /// The node could not start, or must not go on; the message says what to do.
-pub fn serve(config: Config) -> Result<(), ServeError> {
+pub fn serve(config: &Config) -> Result<(), ServeError> {
     // A shard without its siblings would answer wrongly for ever: better no node than half one.
     let default = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
@@ -50,7 +50,7 @@ pub fn serve(config: Config) -> Result<(), ServeError> {
         std::process::abort();
     }));
     let clock = Clock::start();
-    let sockets = Sockets::bind(&config)?;
+    let sockets = Sockets::bind(config)?;
     let me = NodeId(clock::random_u128());
     let shards = config.shards.get();
     let shared: Arc<[Shared]> = (0..shards).map(|_| Shared::default()).collect();
@@ -73,9 +73,9 @@ pub fn serve(config: Config) -> Result<(), ServeError> {
         requests.clone(),
     )
     .map_err(ServeError::System)?;
-    let (wiring, workers) = start_shards(&config, me, &shared, &bell, clock)?;
+    let (wiring, workers) = start_shards(config, me, &shared, &bell, clock)?;
     let mut reactor =
-        Reactor::new(&config, me, clock, (poll, bell), sockets, wiring, (view, requests), shared)?;
+        Reactor::new(config, me, clock, (poll, bell), sockets, wiring, (view, requests), shared)?;
     let result = reactor.run();
     reactor.stop_shards();
     for worker in workers {

@@ -304,7 +304,9 @@ impl Reactor {
     fn look(&mut self, now: Moment) {
         for queue in &self.wiring.routes {
             while let Some(routes) = queue.pop() {
-                routes.iter().for_each(|route| self.routes.learn(route));
+                for route in &routes {
+                    self.routes.learn(route);
+                }
             }
         }
         if let Some(seeds) = self.resolver.answer() {

@@ -9,7 +9,7 @@ use socket2::SockRef;
 use crate::shard::StreamKey;
 
 /// Time after which the system probes a silent connection.
-const KEEPALIVE: Duration = Duration::from_secs(60);
+const KEEPALIVE: Duration = Duration::from_mins(1);
 
 /// Time after which a peer that acknowledges nothing is given up: below the time that gossip
 /// takes to call it dead, so that links are made anew as soon as it is back.

@@ -32,10 +32,10 @@ impl Shard {
                 if let Some(session) = self.streams.session(key) {
                     session.watched.clear();
                 }
-                self.say(key, |reply| reply.ok());
+                self.say_ok(key);
             }
             C::Quit => {
-                self.say(key, |reply| reply.ok());
+                self.say_ok(key);
                 self.close_after_replies(key);
             }
             C::Client => return self.client(key, args),
@@ -149,7 +149,7 @@ impl Shard {
         if let Some(session) = self.streams.session(key) {
             session.authenticated = true;
         }
-        self.say(key, |reply| reply.ok());
+        self.say_ok(key);
     }
 
     fn grants(&self, user: &[u8], password: &[u8]) -> bool {
@@ -165,7 +165,7 @@ impl Shard {
             return self.say(key, |reply| reply.error("ERR MULTI calls can not be nested"));
         }
         session.transaction = Some(Transaction::default());
-        self.say(key, |reply| reply.ok());
+        self.say_ok(key);
     }
 
     fn discard(&mut self, key: StreamKey) {
@@ -174,7 +174,7 @@ impl Shard {
         if session.transaction.take().is_none() {
             return self.say(key, |reply| reply.error("ERR DISCARD without MULTI"));
         }
-        self.say(key, |reply| reply.ok());
+        self.say_ok(key);
     }
 
     fn exec(&mut self, key: StreamKey) -> bool {
@@ -340,12 +340,12 @@ impl Shard {
             }
             Own::SetName(name) => {
                 session.name = name;
-                self.say(key, |reply| reply.ok());
+                self.say_ok(key);
             }
             Own::SetLibrary(name, version) => {
                 session.library.0 = name.unwrap_or(std::mem::take(&mut session.library.0));
                 session.library.1 = version.unwrap_or(std::mem::take(&mut session.library.1));
-                self.say(key, |reply| reply.ok());
+                self.say_ok(key);
             }
             Own::Info => {
                 let line = clients::line(session, now);
@@ -354,7 +354,7 @@ impl Shard {
             Own::Reply(mode) => {
                 session.reply_mode = mode;
                 if mode == ReplyMode::On {
-                    self.say(key, |reply| reply.ok());
+                    self.say_ok(key);
                 }
             }
         }
@@ -389,6 +389,11 @@ impl Shard {
         if let Some((key, ticket)) = self.errands_out.try_remove(packed as usize) {
             self.task_inputs.push_back((key, ticket, Some((0, answer.to_vec()))));
         }
+    }
+
+    fn say_ok(&mut self, key: StreamKey) {
+        let ok: fn(&mut Reply<'_>) = |reply| reply.ok();
+        self.say(key, ok);
     }
 
     pub(super) fn close_after_replies(&mut self, key: StreamKey) {

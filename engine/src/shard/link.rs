@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use piccolo_ring::group::Lane;
+use piccolo_ring::group::{Group, Lane};
 use piccolo_schema::ids::NodeId;
 use piccolo_schema::limits::PROTOCOL;
 use piccolo_schema::link::{self, Batch, Hello, Item, Welcome};
@@ -178,20 +178,20 @@ impl Shard {
             inbox.consume(bytes);
         };
         if let Some(why) = fault {
-            return self.fault(key, why);
+            return self.fault(key, &why);
         }
         if let Some(stream) = self.streams.get_mut(key) {
             stream.inbox = inbox;
         }
     }
 
-    fn fault(&mut self, key: StreamKey, why: String) {
+    fn fault(&mut self, key: StreamKey, why: &str) {
         self.counters.link_faults += 1;
         self.actions.push_back(Action::Warn(format!("a link is closed: {why}")));
         if let Some(stream) = self.streams.get_mut(key)
             && matches!(stream.role, Role::Inlink(_))
         {
-            link::write_refusal(&why, &mut stream.outbox.bytes);
+            link::write_refusal(why, &mut stream.outbox.bytes);
             stream.closing = true;
             self.streams.mark_dirty(key);
         } else {
@@ -261,9 +261,11 @@ impl Shard {
 
     /// Tells a peer what this shard leads.
     fn introduce(&mut self, node: NodeId) {
-        let led: Vec<_> = self.led().map(|group| group.route()).collect();
+        let led: Vec<_> = self.led().map(Group::route).collect();
         if let Some(end) = self.open_link(node, Lane::Ordinary) {
-            led.into_iter().for_each(|route| end.batch.push_route(route));
+            for route in led {
+                end.batch.push_route(route);
+            }
         }
     }
 
@@ -293,7 +295,7 @@ impl Shard {
                 let stuck = stream.outbox.unsent().len() > LINK_BYTES_MAX;
                 self.streams.mark_dirty(key);
                 if stuck {
-                    self.fault(key, "the peer does not read".into());
+                    self.fault(key, "the peer does not read");
                 }
             }
         }

@@ -15,6 +15,7 @@ mod info;
 mod link;
 mod mesh;
 mod moves;
+mod probe;
 mod replicas;
 mod replies;
 mod requests;
@@ -30,6 +31,7 @@ pub use clients::Filter;
 pub use control::{Action, Control, Members, PeerView, Wish};
 pub use counters::{Gauge, Shared};
 pub use mesh::{Address, Errand, MeshBatch, Source, Work};
+pub use probe::SlotProbe;
 pub use session::ReplyTo;
 pub use stream::StreamKey;
 
@@ -414,10 +416,7 @@ impl Shard {
                 let found = std::mem::take(&mut found);
                 self.change(place, |keyspace| {
                     for (hash, key) in &found {
-                        // Looking at an entry that has ended deletes it.
-                        let _: bool = keyspace
-                            .get(crate::keyspace::Key { bytes: key, hash: *hash })
-                            .is_some();
+                        keyspace.expire(crate::keyspace::Key { bytes: key, hash: *hash });
                     }
                 });
                 if budget == 0 {

@@ -24,7 +24,7 @@ impl Shard {
         if seat.group.is_none() {
             match Group::answer_unheld(self.me, from, &message) {
                 Ok(group) => seat.group = Some(Box::new(group)),
-                Err(answer) => out.extend(answer),
+                Err(answer) => out.extend(answer.map(|answer| *answer)),
             }
         }
         if let Some(group) = &mut seat.group {
@@ -266,7 +266,9 @@ impl Shard {
                 let news: Vec<Route> = self.routes.differing(&theirs).copied().collect();
                 if let Some(end) = self.open_link(source.node, piccolo_ring::group::Lane::Ordinary)
                 {
-                    news.into_iter().for_each(|route| end.batch.push_route(route));
+                    for route in news {
+                        end.batch.push_route(route);
+                    }
                 }
             }
             _ => return Err("something said out of turn".into()),

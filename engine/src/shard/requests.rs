@@ -214,7 +214,9 @@ impl Shard {
                 }
                 *at > now
             });
-            due.into_iter().for_each(|id| self.send(id));
+            for id in due {
+                self.send(id);
+            }
         }
         if now.since(self.requests.looked) < RETRY * 20 {
             return;

@@ -77,7 +77,9 @@ impl Shard {
         }
         self.run_batch(&mut batch);
         self.batch = batch;
-        again.into_iter().for_each(|key| self.streams.mark_ready(key));
+        for key in again {
+            self.streams.mark_ready(key);
+        }
     }
 
     /// Reads commands of one connection into the batch. Returns how many, and whether there are

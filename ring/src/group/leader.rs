@@ -33,7 +33,11 @@ impl Reign {
                 Progress::asked(node)
             }
         };
-        Self { followers: others.map(progress).collect(), backlog: Backlog::default(), transfer: None }
+        Self {
+            followers: others.map(progress).collect(),
+            backlog: Backlog::default(),
+            transfer: None,
+        }
     }
 
     pub(super) fn find(&mut self, node: NodeId) -> Option<&mut Progress> {
@@ -54,18 +58,12 @@ impl Group {
         self.append_change(ChangeKind::Data(records), Some(behind), out);
     }
 
-    pub(super) fn spread(
-        &mut self,
-        change: Change,
-        mut behind: Behind<'_>,
-        out: &mut Vec<Effect>,
-    ) {
+    pub(super) fn spread(&mut self, change: Change, mut behind: Behind<'_>, out: &mut Vec<Effect>) {
         let prev = std::mem::replace(&mut self.last, change.version);
         let (era, term, slot, committed) = (self.era, self.term, self.slot, self.committed);
         let Role::Leader(reign) = &mut self.role else { return };
         let mut send = |to, lane, body| {
-            let message =
-                piccolo_schema::slot_message::SlotMessage { slot, era, term, body };
+            let message = piccolo_schema::slot_message::SlotMessage { slot, era, term, body };
             out.push(Effect::Send { to, lane, message });
         };
         for progress in &mut reign.followers {
@@ -239,8 +237,7 @@ impl Group {
 
     /// Asks a follower where it stands.
     pub(super) fn ask(&self, node: NodeId, out: &mut Vec<Effect>) {
-        let body =
-            Body::Append { prev: self.last, committed: self.committed, changes: Vec::new() };
+        let body = Body::Append { prev: self.last, committed: self.committed, changes: Vec::new() };
         self.send(node, Lane::Ordinary, body, out);
     }
 
@@ -299,13 +296,7 @@ impl Group {
     }
 
     /// Begins a snapshot for a follower that lacks the slot. `snapshot` must be new.
-    pub fn open_snapshot(
-        &mut self,
-        node: NodeId,
-        snapshot: u64,
-        ring: u64,
-        out: &mut Vec<Effect>,
-    ) {
+    pub fn open_snapshot(&mut self, node: NodeId, snapshot: u64, ring: u64, out: &mut Vec<Effect>) {
         let Role::Leader(reign) = &mut self.role else { return };
         let Some(progress) = reign.find(node) else { return };
         progress.stage = Stage::Snapshot { snapshot, cursor: 0 };

@@ -59,7 +59,10 @@ pub struct Group {
 #[derive(Debug)]
 enum Role {
     /// Follows `leader`, which is nobody while unknown. `aside` is the snapshot being built.
-    Follower { leader: NodeId, aside: Option<u64> },
+    Follower {
+        leader: NodeId,
+        aside: Option<u64>,
+    },
     Leader(Box<Reign>),
 }
 
@@ -342,14 +345,14 @@ impl Group {
         me: NodeId,
         from: NodeId,
         message: &SlotMessage,
-    ) -> Result<Self, Option<Effect>> {
+    ) -> Result<Self, Option<Box<Effect>>> {
         let SlotMessage { slot, era, term, ref body } = *message;
         match body {
             Body::Open { .. } => Ok(Self::learn(me, slot, era, term)),
             Body::Append { .. } | Body::Close { .. } => {
                 let body = Body::Ack { last: Version::ZERO, member: false };
                 let message = SlotMessage { slot, era, term, body };
-                Err(Some(Effect::Send { to: from, lane: Lane::Ordinary, message }))
+                Err(Some(Box::new(Effect::Send { to: from, lane: Lane::Ordinary, message })))
             }
             _ => Err(None),
         }

@@ -40,8 +40,8 @@ impl Group {
         }
         if let Some(&learner) = config.learners.first() {
             let progress = reign.followers.iter().find(|progress| progress.node == learner);
-            let ready = progress
-                .is_some_and(|p| p.stage == Stage::Follows && p.acked.term == self.term);
+            let ready =
+                progress.is_some_and(|p| p.stage == Stage::Follows && p.acked.term == self.term);
             return if ready { Step::Promote(learner) } else { Step::Wait };
         }
         let extra = config.voters.iter().find(|node| !desired.contains(node) && **node != self.me);

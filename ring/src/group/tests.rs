@@ -129,7 +129,7 @@ impl World {
         if replica.group.is_none() {
             match Group::answer_unheld(id(to), id(from), &message) {
                 Ok(group) => replica.group = Some(group),
-                Err(effect) => out.extend(effect),
+                Err(effect) => out.extend(effect.map(|effect| *effect)),
             }
         }
         if let Some(group) = &mut replica.group {
@@ -183,7 +183,8 @@ impl World {
             for (to, _, cursor) in group.snapshots().collect::<Vec<_>>() {
                 let next = (cursor < 12).then_some(cursor + 4);
                 let upto = next.map_or(u8::MAX, |next| next as u8 - 1);
-                let records: Records = entries.range(cursor as u8..=upto).flat_map(|(k, v)| [*k, *v]).collect();
+                let records: Records =
+                    entries.range(cursor as u8..=upto).flat_map(|(k, v)| [*k, *v]).collect();
                 group.send_piece(to, records, next, &mut out);
             }
             self.run(node, out);

@@ -29,7 +29,10 @@ impl Group {
 
     /// Whether this replica has given its term up to another and not yet heard of the next one.
     pub fn gave_up(&self) -> bool {
-        !self.is_leader() && !self.leader().is_some() && self.voted.is_some() && self.voted != self.me
+        !self.is_leader()
+            && !self.leader().is_some()
+            && self.voted.is_some()
+            && self.voted != self.me
     }
 
     /// Calls a transfer off that has not been stood for. Returns whether there was one; the slot
