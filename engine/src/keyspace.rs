@@ -131,6 +131,7 @@ impl<'a> Keyspace<'a> {
     }
 
     /// Deletes the entry under `key` if it has ended, as a change.
+    #[inline]
     pub fn expire(&mut self, key: Key<'_>) {
         if self.ended(key) {
             self.remove_stored(key);

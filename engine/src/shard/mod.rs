@@ -65,6 +65,9 @@ const EXPIRY_ENTRIES: usize = 2048;
 /// Time between looks at what changes slowly: links, sessions, expiry.
 const TEND: Duration = Duration::from_millis(50);
 
+/// Time between two counts of slots.
+const RECOUNT: Duration = Duration::from_millis(10);
+
 /// Time between two statements of route digests to a peer.
 const DIGESTS: Duration = Duration::from_millis(500);
 
@@ -132,6 +135,7 @@ pub struct Shard {
     vacant_since: BTreeMap<Slot, Moment>,
     /// The counts of slots are out of date.
     recount: bool,
+    recounted: Moment,
 
     peers: Vec<Peer>,
     gone: BTreeSet<NodeId>,
@@ -195,6 +199,7 @@ impl Shard {
             wishes: VecDeque::new(),
             vacant_since: BTreeMap::new(),
             recount: true,
+            recounted: Moment(0),
             peers: Vec::new(),
             gone: BTreeSet::new(),
             members_majority: false,
@@ -437,7 +442,9 @@ impl Shard {
 
     fn publish(&mut self) {
         let shared = &self.shared[usize::from(self.index)];
-        if std::mem::take(&mut self.recount) {
+        // Looks at every slot: not in every turn while many move.
+        if self.recount && self.now.moment.since(self.recounted) >= RECOUNT {
+            (self.recount, self.recounted) = (false, self.now.moment);
             self.counters.slots_led = self.led().count() as u64;
             let replicas = self.seats.iter().filter(|seat| seat.group.is_some()).count();
             shared.replicas.set(replicas as u64);

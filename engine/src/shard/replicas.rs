@@ -78,6 +78,7 @@ impl Shard {
                 }
             }
             Effect::Serves => {
+                self.recount = true;
                 self.busy.insert(slot);
                 self.wishes.push_back(slot);
             }

@@ -1,0 +1,71 @@
+//! Every interleaving of the flags between threads, tried by loom.
+//!
+//! Loom cannot see into the queues of `crossbeam`; a counter with the ordering that such a queue
+//! promises at least (release on push, acquire on pop) stands in for one.
+#![cfg(test)]
+
+#[path = "../../../engine/src/io/sleep_flag.rs"]
+mod sleep_flag;
+
+use loom::sync::Arc;
+use loom::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Acquire, Ordering::Release};
+use sleep_flag::SleepFlag;
+
+/// A reader, its queue's length, and the wake-up that a Poll would see.
+#[derive(Default)]
+struct Shared {
+    written: AtomicUsize,
+    woken: AtomicBool,
+}
+
+/// If the reader sleeps after it found nothing, whoever writes meanwhile wakes it.
+#[test]
+fn a_wake_up_is_never_lost() {
+    loom::model(|| {
+        let flag = Arc::new(SleepFlag::new());
+        let shared = Arc::new(Shared::default());
+        let writer = {
+            let (flag, shared) = (flag.clone(), shared.clone());
+            loom::thread::spawn(move || {
+                shared.written.store(1, Release);
+                if flag.must_wake() {
+                    shared.woken.store(true, Release);
+                }
+            })
+        };
+        flag.announce();
+        let sleeps = shared.written.load(Acquire) == 0;
+        writer.join().unwrap();
+        if sleeps {
+            assert!(shared.woken.load(Acquire), "asleep with something to read");
+        }
+    });
+}
+
+/// Of two writers at least one wakes a sleeping reader.
+#[test]
+fn two_writers_do_not_leave_it_to_each_other() {
+    loom::model(|| {
+        let flag = Arc::new(SleepFlag::new());
+        let shared = Arc::new(Shared::default());
+        let writers: Vec<_> = (0..2)
+            .map(|_| {
+                let (flag, shared) = (flag.clone(), shared.clone());
+                loom::thread::spawn(move || {
+                    shared.written.fetch_add(1, Release);
+                    if flag.must_wake() {
+                        shared.woken.store(true, Release);
+                    }
+                })
+            })
+            .collect();
+        flag.announce();
+        let sleeps = shared.written.load(Acquire) == 0;
+        for writer in writers {
+            writer.join().unwrap();
+        }
+        if sleeps {
+            assert!(shared.woken.load(Acquire), "asleep with something to read");
+        }
+    });
+}
