@@ -9,7 +9,7 @@ use super::stream::{Role, Stream, StreamKey};
 use super::task::{self, Exec, Form, Local, Shards, SweepKind, Task, Watch};
 use super::{Shard, clients, info};
 use crate::command::{self, Place, SessionCommand, Sweep};
-use crate::resp::{Args, Reply};
+use crate::resp::{Args, Reply, number};
 
 /// The version of Redis whose commands and replies are spoken. Clients look at it.
 pub(super) const REDIS_VERSION: &str = "7.2.4";
@@ -68,6 +68,9 @@ impl Shard {
             }
             SessionCommand::Ping | SessionCommand::Echo => reply.bulk(args.get(1)),
             SessionCommand::Select if args.get(1) == b"0" => reply.ok(),
+            SessionCommand::Select if number::parse_i64(args.get(1)).is_none() => {
+                reply.error("ERR value is not an integer or out of range");
+            }
             SessionCommand::Select => reply.error("ERR DB index is out of range"),
             SessionCommand::Command => command::docs::command(args, reply),
             SessionCommand::Config => info::config(self, args, reply),

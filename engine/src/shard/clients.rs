@@ -1,10 +1,13 @@
 //! CLIENT: what is known of connections.
 
+use std::net::SocketAddr;
+use std::time::Duration;
+
 use piccolo_schema::time::Moment;
 
 use super::mesh::Errand;
-use super::session::{ReplyMode, Session};
-use super::stream::Role;
+use super::session::{OUTPUT_BYTES_MAX, ReplyMode, Session};
+use super::stream::{Role, Stream, StreamKey};
 use super::task::Form;
 use super::{Action, Shard};
 use crate::resp::{Args, Reply};
@@ -143,7 +146,45 @@ pub(super) fn line(session: &Session, now: Moment) -> String {
     )
 }
 
+/// Time that a client may read nothing while too many replies wait for it.
+const STUCK: Duration = Duration::from_secs(10);
+
+fn stuck_too_long(since: Moment, now: Moment) -> bool {
+    now.since(since) > STUCK
+}
+
 impl Shard {
+    /// Takes in a new client. Its first commands may follow.
+    pub fn accept_client(&mut self, address: SocketAddr) -> StreamKey {
+        self.next_client += 1;
+        let id = self.next_client * u64::from(self.shards) + u64::from(self.index);
+        let mut session = Session::new(id, address, self.limits, self.now.moment);
+        session.authenticated = self.password.is_none();
+        self.counters.accepted += 1;
+        self.streams.open(Role::Client(Box::new(session)))
+    }
+
+    /// Cuts off clients that have left too many replies unread for too long.
+    pub(super) fn tend_sessions(&mut self) {
+        let now = self.now.moment;
+        let keys: Vec<StreamKey> = self.streams.iter().map(|stream| stream.key).collect();
+        for key in keys {
+            let Some(stream) = self.streams.get_mut(key) else { continue };
+            let Stream { outbox, role: Role::Client(session), .. } = stream else { continue };
+            if outbox.unsent().len() <= OUTPUT_BYTES_MAX {
+                session.stuck_since = None;
+            } else if session.stuck_since.is_none() {
+                session.stuck_since = Some(now);
+            }
+            if session.stuck_since.is_some_and(|since| stuck_too_long(since, now)) {
+                let warning = format!("client {} reads nothing: cut off", session.address);
+                self.actions.extend([Action::Warn(warning), Action::Close(key)]);
+                self.counters.cut_off += 1;
+                self.closed(key);
+            }
+        }
+    }
+
     pub(super) fn run_errand(&mut self, errand: &Errand, answer: &mut Vec<u8>) {
         let mut reply = Reply::new(answer, false);
         match errand {

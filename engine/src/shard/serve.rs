@@ -98,7 +98,8 @@ impl Shard {
         let version = group.next_version();
         let alone = group.is_alone();
         let changes = (!alone).then_some(&mut self.changes);
-        let mut keyspace = Keyspace::new(table, self.hasher, self.now.wall, version, changes);
+        let mut keyspace = Keyspace::new(table, self.hasher, self.now.wall, version, changes)
+            .with_value_bytes_max(self.limits.bulk_bytes_max);
         run(&mut keyspace);
         let (dirty, expired) = (keyspace.dirty(), keyspace.expired());
         let cleared = keyspace.take_cleared();
