@@ -1,1 +1,49 @@
 //! The simulator: a whole cluster in one thread, under virtual time.
+//!
+//! It drives the real gossip, ring, node and shard code. One seed decides sizes, delays, loss,
+//! where byte streams are cut, and every fault, so that a failure can be replayed exactly.
+#![forbid(unsafe_code)]
+
+pub mod checkers;
+pub mod client;
+pub mod cluster;
+pub mod faults;
+pub mod history;
+pub mod network;
+pub mod reply;
+pub mod timeline;
+pub mod traffic;
+pub mod world;
+
+use std::ops::Range;
+
+/// Runs `case` for every seed of the range. `PICCOLO_SEED=7` runs that seed alone,
+/// `PICCOLO_SEEDS=1000` runs so many from the start of the range.
+pub fn for_seeds(name: &str, range: Range<u64>, case: impl Fn(u64)) {
+    let number = |variable| -> Option<u64> { std::env::var(variable).ok()?.parse().ok() };
+    let range = match (number("PICCOLO_SEED"), number("PICCOLO_SEEDS")) {
+        (Some(seed), _) => seed..seed + 1,
+        (None, Some(count)) => range.start..range.start + count,
+        (None, None) => range,
+    };
+    for seed in range {
+        let _replay = Replay { name, seed };
+        case(seed);
+    }
+}
+
+/// Says how to repeat a case, if it panics.
+struct Replay<'a> {
+    name: &'a str,
+    seed: u64,
+}
+
+impl Drop for Replay<'_> {
+    #[expect(clippy::print_stderr, reason = "this is what a person looks for after a failure")]
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let Self { name, seed } = self;
+            eprintln!("replay: PICCOLO_SEED={seed} cargo test -p piccolo-tests {name}");
+        }
+    }
+}

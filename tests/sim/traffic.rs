@@ -1,0 +1,168 @@
+//! What clients ask for: reads, writes, counters, transactions, on keys of their own and others'.
+
+use crate::client::{Habits, Op};
+use crate::history::{Kind, Register};
+use crate::reply::command;
+use crate::timeline::Timeline;
+use crate::world::World;
+
+/// Something to send and what is to be heard.
+type Commands = Vec<(Vec<u8>, Op)>;
+
+/// Habits drawn from the seed.
+pub fn habits(time: &mut Timeline, registers: usize) -> Habits {
+    Habits {
+        depth: 1 + time.below(12),
+        think_micros: (50, 1000 + 20_000 * time.below(3) as u64),
+        registers,
+        padding: [0, 10, 300][time.below(3)],
+        busy: true,
+    }
+}
+
+/// The next thing that a client asks for.
+pub fn next(world: &mut World, index: usize) -> Commands {
+    let register = own_register(world, index);
+    match world.time.below(10) {
+        0..4 => write(world, register),
+        4..6 => read_own(world, register),
+        6..8 => read_any(world),
+        8 => read_many(world),
+        _ => {
+            let other = own_register(world, index);
+            let mut both = write(world, register);
+            both.extend(write(world, other));
+            both
+        }
+    }
+}
+
+/// One of the client's registers, replaced if its state is in doubt.
+fn own_register(world: &mut World, index: usize) -> usize {
+    let place = world.time.below(world.clients[index].habits.registers);
+    let own = &world.clients[index].own;
+    if let Some(register) = own.get(place)
+        && !world.history.registers[*register].doubtful
+    {
+        return *register;
+    }
+    let number = world.history.registers.len();
+    let kind = match number % 4 {
+        0 | 1 => Kind::Number,
+        2 => Kind::Counter,
+        _ => Kind::Pair,
+    };
+    let padding = world.clients[index].habits.padding;
+    world.history.registers.push(Register::new(kind, &format!("{index}-{number}"), padding));
+    let own = &mut world.clients[index].own;
+    match own.get_mut(place) {
+        Some(register) => *register = number,
+        None => own.push(number),
+    }
+    number
+}
+
+fn write(world: &mut World, register: usize) -> Commands {
+    let known = &mut world.history.registers[register];
+    known.high += 1;
+    let (number, key) = (known.high, known.key.clone());
+    match known.kind {
+        Kind::Number => match known.value(number) {
+            Some(value) => {
+                vec![(command(&[b"SET", &key, &value]), Op::Wrote(register, number))]
+            }
+            None => vec![(command(&[b"DEL", &key]), Op::Wrote(register, number))],
+        },
+        Kind::Counter => vec![(command(&[b"INCR", &key]), Op::Wrote(register, number))],
+        Kind::Pair => vec![
+            (command(&[b"MULTI"]), Op::Said("OK")),
+            (command(&[b"INCR", &key]), Op::Said("QUEUED")),
+            (command(&[b"INCR", &known.second()]), Op::Said("QUEUED")),
+            (command(&[b"EXEC"]), Op::WrotePair(register, number)),
+        ],
+    }
+}
+
+/// On the connection that writes it, nothing but the last write may be found.
+fn read_own(world: &mut World, register: usize) -> Commands {
+    let known = &world.history.registers[register];
+    let number = known.high;
+    vec![(command(&[b"GET", &known.key]), Op::Read(register, number, Some(number)))]
+}
+
+/// On another connection, what was acknowledged when the read began, or anything later.
+pub fn read(world: &World, register: usize) -> Commands {
+    let known = &world.history.registers[register];
+    match known.kind {
+        Kind::Pair => {
+            let op = Op::ReadPair(register, known.low);
+            vec![(command(&[b"MGET", &known.key, &known.second()]), op)]
+        }
+        _ => vec![(command(&[b"GET", &known.key]), Op::Read(register, known.low, None))],
+    }
+}
+
+fn read_any(world: &mut World) -> Commands {
+    let register = world.time.below(world.history.registers.len());
+    read(world, register)
+}
+
+fn read_many(world: &mut World) -> Commands {
+    let count = 1 + world.time.below(5);
+    let mut keys = vec![b"MGET".to_vec()];
+    let mut reads = Vec::new();
+    for _ in 0..count {
+        let register = world.time.below(world.history.registers.len());
+        keys.push(world.history.registers[register].key.clone());
+        reads.push((register, world.history.registers[register].low));
+    }
+    let args: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
+    vec![(command(&args), Op::ReadMany(reads))]
+}
+
+impl World {
+    /// Clients that are busy on these hosts.
+    pub fn add_busy_clients(&mut self, count: usize, homes: &[usize], registers: usize) {
+        for _ in 0..count {
+            let habits = habits(&mut self.time, registers);
+            self.add_client(homes, habits);
+        }
+    }
+
+    /// A client at one host that does as it is told.
+    pub fn add_reader(&mut self, host: usize) -> usize {
+        let habits =
+            Habits { depth: 16, think_micros: (50, 100), registers: 0, padding: 0, busy: false };
+        self.add_client(&[host], habits)
+    }
+
+    /// Reads every register at every running host, then counts keys there. Clients must be quiet.
+    pub fn audit(&mut self) {
+        let (least, most) = self.history.keys();
+        let mut sizes = Vec::new();
+        for host in self.running() {
+            let reader = self.add_reader(host);
+            for register in 0..self.history.registers.len() {
+                let commands = read(self, register);
+                self.clients[reader].script.extend(commands);
+            }
+            let size = (command(&[b"DBSIZE"]), Op::Size);
+            self.clients[reader].script.push_back(size);
+            self.stir(reader, 0);
+            sizes.push(reader);
+        }
+        self.quiet_clients();
+        let sizes: Vec<i64> = sizes
+            .iter()
+            .map(|reader| self.clients[*reader].sizes.first().copied().unwrap_or(-1))
+            .collect();
+        assert!(
+            sizes.iter().all(|size| *size == sizes[0]),
+            "hosts count keys differently: {sizes:?}"
+        );
+        assert!(
+            (least as i64..=most as i64).contains(&sizes[0]),
+            "DBSIZE is {sizes:?}, but {least} to {most} keys are there"
+        );
+    }
+}
