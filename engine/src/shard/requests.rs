@@ -1,5 +1,6 @@
 //! What this shard has asked of others and not heard back, and what waits to be asked.
 
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use piccolo_ring::group::Lane;
@@ -40,10 +41,20 @@ pub(super) struct Asking {
 pub(super) struct Requests {
     slab: Slab<Asking>,
     generation: u32,
-    /// Those that nobody can take, with the time of the next try.
-    parked: Vec<(u64, Moment)>,
+    /// Those that nobody can take. Behind one of them every later one of its slot waits too:
+    /// nothing may overtake it when its turn comes.
+    parked: BTreeMap<Slot, Parked>,
     /// When requests were last looked through for overdue ones.
     pub(super) looked: Moment,
+}
+
+/// Requests of one slot that nobody can take.
+#[derive(Debug)]
+struct Parked {
+    /// In the order asked.
+    ids: VecDeque<u64>,
+    /// When they are tried again.
+    at: Moment,
 }
 
 impl Requests {
@@ -81,7 +92,7 @@ impl Requests {
 
     /// When something parked or overdue has to be looked at.
     pub(super) fn deadline(&self) -> Moment {
-        let parked = self.parked.iter().map(|(_, at)| *at).min().unwrap_or(Moment::NEVER);
+        let parked = self.parked.values().map(|parked| parked.at).min().unwrap_or(Moment::NEVER);
         if self.slab.is_empty() { parked } else { parked.min(self.looked + RETRY * 20) }
     }
 }
@@ -108,6 +119,9 @@ impl Shard {
     fn send(&mut self, id: u64) {
         let Some(asking) = self.requests.get_mut(id) else { return };
         let (slot, bytes) = (asking.slot, asking.body.len());
+        if self.requests.parked.contains_key(&slot) {
+            return self.park(id);
+        }
         let to = self.destination(slot, bytes);
         let fence = self.fences[slot.index()];
         let (me, index) = (self.me, self.index);
@@ -148,10 +162,15 @@ impl Shard {
     }
 
     fn park(&mut self, id: u64) {
-        if let Some(asking) = self.requests.get_mut(id) {
-            asking.to = None;
-            self.requests.parked.push((id, self.now.moment + RETRY));
-        }
+        let at = self.now.moment + RETRY;
+        let Some(asking) = self.requests.get_mut(id) else { return };
+        asking.to = None;
+        let slot = asking.slot;
+        let new = || Parked { ids: VecDeque::new(), at };
+        let ids = &mut self.requests.parked.entry(slot).or_insert_with(new).ids;
+        // One that comes back from elsewhere was asked before those that wait here.
+        let place = ids.iter().rposition(|other| *other < id).map_or(0, |before| before + 1);
+        ids.insert(place, id);
     }
 
     /// Takes in what became of a request of this shard.
@@ -206,17 +225,11 @@ impl Shard {
     /// Tries parked requests again, in the order asked, and gives up those that are overdue.
     pub(super) fn tend_requests(&mut self) {
         let now = self.now.moment;
-        if self.requests.parked.iter().any(|(_, at)| *at <= now) {
-            let mut due = Vec::new();
-            self.requests.parked.retain(|(id, at)| {
-                if *at <= now {
-                    due.push(*id);
-                }
-                *at > now
-            });
-            for id in due {
-                self.send(id);
-            }
+        let due = self.requests.parked.iter().filter(|(_, parked)| parked.at <= now);
+        let due: Vec<Slot> = due.map(|(slot, _)| *slot).collect();
+        for slot in due {
+            let Some(parked) = self.requests.parked.remove(&slot) else { continue };
+            parked.ids.into_iter().for_each(|id| self.send(id));
         }
         if now.since(self.requests.looked) < RETRY * 20 {
             return;
