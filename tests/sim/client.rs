@@ -248,13 +248,10 @@ impl World {
                 })
             }
             (Op::Said(text), Value::Status(said)) if said == *text => None,
-            (Op::WrotePair(register, number), Value::Array(Some(items))) => {
-                let wanted = Value::Integer(*number as i64);
-                let fits = items.len() == 2 && items.iter().all(|item| *item == wanted);
-                let known = &mut self.history.registers[*register];
-                known.low = known.low.max(*number);
-                (!fits && !known.lost).then(|| format!("EXEC says {items:?}, not twice {wanted:?}"))
-            }
+            (Op::WrotePair(register, number), Value::Array(Some(items))) => match &items[..] {
+                [first, second] if first == second => self.judge_write(*register, *number, first),
+                _ => Some(format!("EXEC says {items:?}, not twice {number}")),
+            },
             (Op::ReadPair(register, low), Value::Array(Some(items))) => {
                 self.judge_pair(*register, *low, &items)
             }
@@ -277,18 +274,30 @@ impl World {
 
     fn judge_write(&mut self, register: usize, number: u64, value: &Value) -> Option<String> {
         let known = &mut self.history.registers[register];
-        known.low = known.low.max(number);
-        let wanted = match known.kind {
-            Kind::Number if crate::history::Register::deletes(number) => Value::Integer(1),
-            Kind::Number => Value::Status("OK".to_owned()),
-            Kind::Counter | Kind::Pair => Value::Integer(number as i64),
+        if known.lost {
+            return None;
+        }
+        let fits = match (known.kind, value) {
+            (Kind::Number, Value::Status(said)) => said == "OK",
+            (Kind::Number, Value::Integer(deleted)) => *deleted == 1 || known.doubtful,
+            (_, Value::Integer(count)) => {
+                let count = *count as u64;
+                count == number || known.doubtful && (known.low + 1..number).contains(&count)
+            }
+            _ => false,
         };
-        (*value != wanted && !known.lost).then(|| {
+        match known.kind {
+            // A write in doubt may still come after this one.
+            Kind::Number if known.doubtful => {}
+            Kind::Number => known.low = number,
+            Kind::Counter | Kind::Pair => match value {
+                Value::Integer(count) => known.low = known.low.max(*count as u64),
+                _ => {}
+            },
+        }
+        (!fits).then(|| {
             let key = String::from_utf8_lossy(&known.key).into_owned();
-            format!(
-                "write {number} of {key} (slot {}) says {value:?}, not {wanted:?}",
-                known.slot()
-            )
+            format!("write {number} of {key} (slot {}) says {value:?}", known.slot())
         })
     }
 
@@ -300,6 +309,9 @@ impl World {
         read: Option<&[u8]>,
     ) -> Option<String> {
         let known = &self.history.registers[register];
+        if known.doubtful {
+            return known.judge(low.min(known.low), known.high, read);
+        }
         known.judge(low, high.unwrap_or(known.high), read)
     }
 
@@ -311,7 +323,7 @@ impl World {
         if first != second && !known.lost {
             return Some(format!("a pair that is changed as one reads {items:?}"));
         }
-        known.judge(low, known.high, first.as_deref())
+        known.judge(low.min(known.low), known.high, first.as_deref())
     }
 
     fn take_scan(&mut self, index: usize, items: &[Value]) -> Option<String> {

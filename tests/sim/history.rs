@@ -1,5 +1,7 @@
 //! What clients wrote and were told: enough to say of each value read whether it may be.
 
+use std::collections::BTreeSet;
+
 use piccolo_ring::key_slot::slot_of;
 use piccolo_schema::ids::Slot;
 
@@ -110,6 +112,8 @@ pub struct History {
     pub registers: Vec<Register>,
     /// Error replies: (client, host, text).
     pub errors: Vec<(usize, usize, String)>,
+    /// Slots of which new registers are lost as well.
+    forfeited: BTreeSet<Slot>,
     /// Replies checked.
     pub replies: u64,
 }
@@ -120,13 +124,28 @@ impl History {
         self.registers[register].doubtful = true;
     }
 
-    /// Everything in these slots is lost.
+    /// Everything in these slots is lost, and whatever is written there from now on.
     pub fn forfeit(&mut self, lost: impl Fn(Slot) -> bool) {
+        self.forfeited = Slot::all().filter(|slot| lost(*slot)).collect();
         for register in &mut self.registers {
             if lost(register.slot()) {
                 (register.lost, register.doubtful) = (true, true);
             }
         }
+    }
+
+    /// What is written from now on must be found again.
+    pub fn recover(&mut self) {
+        self.forfeited.clear();
+        // Nobody goes on with registers that may have been lost.
+        self.registers.iter_mut().filter(|r| r.lost).for_each(|r| r.doubtful = true);
+    }
+
+    /// A register that nobody has written. Returns its number.
+    pub fn add(&mut self, mut register: Register) -> usize {
+        register.lost = self.forfeited.contains(&register.slot());
+        self.registers.push(register);
+        self.registers.len() - 1
     }
 
     /// Keys that must exist, and keys that may: equal unless some write is in doubt.

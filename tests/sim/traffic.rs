@@ -1,5 +1,8 @@
 //! What clients ask for: reads, writes, counters, transactions, on keys of their own and others'.
 
+use std::collections::BTreeSet;
+use std::time::Duration;
+
 use crate::client::{Habits, Op};
 use crate::history::{Kind, Register};
 use crate::reply::command;
@@ -53,7 +56,7 @@ fn own_register(world: &mut World, index: usize) -> usize {
         _ => Kind::Pair,
     };
     let padding = world.clients[index].habits.padding;
-    world.history.registers.push(Register::new(kind, &format!("{index}-{number}"), padding));
+    world.history.add(Register::new(kind, &format!("{index}-{number}"), padding));
     let own = &mut world.clients[index].own;
     match own.get_mut(place) {
         Some(register) => *register = number,
@@ -164,5 +167,44 @@ impl World {
             (least as i64..=most as i64).contains(&sizes[0]),
             "DBSIZE is {sizes:?}, but {least} to {most} keys are there"
         );
+    }
+
+    /// The clients that were busy are so again.
+    pub fn busy_again(&mut self) {
+        for index in 0..self.clients.len() {
+            if self.clients[index].habits.registers > 0 {
+                self.clients[index].habits.busy = true;
+                self.stir(index, 0);
+            }
+        }
+    }
+
+    /// The keys that exist. Clients must be quiet, and no write in doubt.
+    pub fn present_keys(&self) -> BTreeSet<Vec<u8>> {
+        let mut keys = BTreeSet::new();
+        for register in &self.history.registers {
+            assert!(!register.doubtful, "{register:?}");
+            if register.keys_after(register.high) > 0 {
+                keys.insert(register.key.clone());
+            }
+            if register.keys_after(register.high) > 1 {
+                keys.insert(register.second());
+            }
+        }
+        keys
+    }
+
+    /// What SCAN and DBSIZE tell at one host.
+    pub fn scan_and_count(&mut self, host: usize) -> (BTreeSet<Vec<u8>>, i64) {
+        let reader = self.add_reader(host);
+        let script = &mut self.clients[reader].script;
+        script.push_back((command(&[b"DBSIZE"]), Op::Size));
+        script.push_back((command(&[b"SCAN", b"0", b"COUNT", b"100"]), Op::Scan));
+        self.stir(reader, 0);
+        self.run_until("SCAN comes round", Duration::from_secs(60), |world| {
+            world.clients[reader].scan_done
+        });
+        let client = &self.clients[reader];
+        (client.scanned.clone(), client.sizes[0])
     }
 }
