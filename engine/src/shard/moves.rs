@@ -31,6 +31,11 @@ const RESUME: Duration = Duration::from_millis(200);
 /// before its owner begins it anew with nothing.
 const VACANT: Duration = Duration::from_secs(2);
 
+/// The same if the leader is nobody that this node has ever heard of: another life of a member,
+/// over before this node came, or a member so new that word of it is still on its way. Longer
+/// than the time between two exchanges of all that gossip knows.
+const VACANT_STRANGER: Duration = Duration::from_secs(12);
+
 impl Shard {
     /// Looks at every slot anew: wishes or members have changed.
     pub(super) fn review(&mut self) {
@@ -225,15 +230,20 @@ impl Shard {
         for place in 0..self.seats.len() {
             let slot = self.slot_at(place);
             let route = self.routes.get(slot);
-            let vacant = self.seats[place].group.is_none()
-                && self.wish.placement.primary(slot) == Some(self.me)
-                && self.gone.contains(&route.leader);
-            if !vacant {
+            let mine = self.seats[place].group.is_none()
+                && self.wish.placement.primary(slot) == Some(self.me);
+            let wait = match route.leader {
+                leader if !mine || leader == self.me || !leader.is_some() => None,
+                leader if self.gone.contains(&leader) => Some(VACANT),
+                leader if self.peers.iter().any(|peer| peer.id == leader) => None,
+                _ => Some(VACANT_STRANGER),
+            };
+            let Some(wait) = wait else {
                 self.vacant_since.remove(&slot);
                 continue;
-            }
+            };
             let since = *self.vacant_since.entry(slot).or_insert(now);
-            if now.since(since) >= VACANT {
+            if now.since(since) >= wait {
                 lost.push(slot);
             }
         }
