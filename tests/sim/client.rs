@@ -277,6 +277,9 @@ impl World {
         if known.lost {
             return None;
         }
+        if number <= known.ahead {
+            return Some(format!("write {number} of {known:?} was read before its turn"));
+        }
         let fits = match (known.kind, value) {
             (Kind::Number, Value::Status(said)) => said == "OK",
             (Kind::Number, Value::Integer(deleted)) => *deleted == 1 || known.doubtful,
@@ -308,11 +311,17 @@ impl World {
         high: Option<u64>,
         read: Option<&[u8]>,
     ) -> Option<String> {
-        let known = &self.history.registers[register];
+        let known = &mut self.history.registers[register];
         if known.doubtful {
             return known.judge(low.min(known.low), known.high, read);
         }
-        known.judge(low, high.unwrap_or(known.high), read)
+        if let Some(number) = high
+            && known.judge(low, number, read).is_some()
+        {
+            known.ahead = known.number_of(number, read).unwrap_or(0);
+            return known.judge(low, known.ahead, read);
+        }
+        known.judge(low, known.high, read)
     }
 
     fn judge_pair(&mut self, register: usize, low: u64, items: &[Value]) -> Option<String> {

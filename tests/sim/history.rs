@@ -31,6 +31,9 @@ pub struct Register {
     pub doubtful: bool,
     /// Its slot was lost with a node: anything may be found.
     pub lost: bool,
+    /// A read found this write before its turn: its fate must turn out not to be known. A read
+    /// whose link was torn is asked again, after the writes behind it that were under way.
+    pub ahead: u64,
     /// Bytes that values are padded with.
     padding: usize,
 }
@@ -44,7 +47,7 @@ impl Register {
             Kind::Pair => format!("{{{name}}}:a"),
         };
         let key = key.into_bytes();
-        Self { kind, key, low: 0, high: 0, doubtful: false, lost: false, padding }
+        Self { kind, key, low: 0, high: 0, doubtful: false, lost: false, ahead: 0, padding }
     }
 
     /// The second key of a pair.
@@ -86,6 +89,11 @@ impl Register {
             Kind::Counter | Kind::Pair if number == 0 => None,
             Kind::Counter | Kind::Pair => Some(number.to_string().into_bytes()),
         }
+    }
+
+    /// The write after `number` that made a value.
+    pub fn number_of(&self, number: u64, read: Option<&[u8]>) -> Option<u64> {
+        (number + 1..=self.high).find(|number| self.value(*number).as_deref() == read)
     }
 
     /// Says what is wrong with a value read, if none of these writes made it.
