@@ -18,8 +18,8 @@ use crate::timeline::{Event, LifeId, Timeline};
 /// Microseconds that a thread may take to get to what came in.
 const TURN_MICROS_MAX: u64 = 40;
 
-/// Time between two looks at everything.
-const CHECK: Duration = Duration::from_millis(250);
+/// Time between two looks at some of the slots.
+const CHECK: Duration = Duration::from_millis(50);
 
 /// Everything.
 #[derive(Debug)]
