@@ -1,6 +1,5 @@
 //! What must hold at any time, and when a cluster counts as settled.
 
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use piccolo_engine::shard::SlotProbe;
@@ -15,7 +14,7 @@ use crate::world::World;
 const ANSWER: Duration = Duration::from_secs(7);
 
 /// One in so many slots is looked at each time.
-const PARTS: usize = 8;
+const PARTS: usize = 32;
 
 /// What has been seen so far.
 #[derive(Debug, Default)]
@@ -169,20 +168,20 @@ impl World {
 
     /// How everything stands, for whoever has to find out what went wrong.
     pub fn describe(&self) -> String {
-        let mut text = format!("at {:?}\n", self.time.now);
+        let mut lines = vec![format!("at {:?}", self.time.now)];
         for host in &self.hosts {
             let Some(life) = &host.life else { continue };
             let id = life.node.me();
             let why = life.unsettled_because();
-            let _ = writeln!(text, "host {} node {id} shards {}: {why:?}", host.index, host.shards);
+            lines.push(format!("host {} node {id} shards {}: {why:?}", host.index, host.shards));
         }
         for (host, said) in self.said.iter().rev().take(12).rev() {
-            let _ = writeln!(text, "host {host} said: {said}");
+            lines.push(format!("host {host} said: {said}"));
         }
         for (client, host, error) in self.history.errors.iter().take(5) {
-            let _ = writeln!(text, "client {client} at host {host} was told: {error}");
+            lines.push(format!("client {client} at host {host} was told: {error}"));
         }
-        text
+        lines.join("\n")
     }
 
     /// Where each slot is served, by host.

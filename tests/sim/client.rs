@@ -293,10 +293,11 @@ impl World {
             // A write in doubt may still come after this one.
             Kind::Number if known.doubtful => {}
             Kind::Number => known.low = number,
-            Kind::Counter | Kind::Pair => match value {
-                Value::Integer(count) => known.low = known.low.max(*count as u64),
-                _ => {}
-            },
+            Kind::Counter | Kind::Pair => {
+                if let Value::Integer(count) = value {
+                    known.low = known.low.max(*count as u64);
+                }
+            }
         }
         (!fits).then(|| {
             let key = String::from_utf8_lossy(&known.key).into_owned();

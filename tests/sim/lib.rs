@@ -27,8 +27,9 @@ pub fn for_seeds(name: &str, range: Range<u64>, case: impl Fn(u64)) {
         (None, None) => range,
     };
     for seed in range {
-        let _replay = Replay { name, seed };
+        let mut replay = Replay { name, seed, passed: false };
         case(seed);
+        replay.passed = true;
     }
 }
 
@@ -36,13 +37,14 @@ pub fn for_seeds(name: &str, range: Range<u64>, case: impl Fn(u64)) {
 struct Replay<'a> {
     name: &'a str,
     seed: u64,
+    passed: bool,
 }
 
 impl Drop for Replay<'_> {
     #[expect(clippy::print_stderr, reason = "this is what a person looks for after a failure")]
     fn drop(&mut self) {
-        if std::thread::panicking() {
-            let Self { name, seed } = self;
+        let Self { name, seed, passed } = self;
+        if !*passed {
             eprintln!("replay: PICCOLO_SEED={seed} cargo test -p piccolo-tests {name}");
         }
     }

@@ -201,7 +201,7 @@ impl World {
         script.push_back((command(&[b"DBSIZE"]), Op::Size));
         script.push_back((command(&[b"SCAN", b"0", b"COUNT", b"100"]), Op::Scan));
         self.stir(reader, 0);
-        self.run_until("SCAN comes round", Duration::from_secs(60), |world| {
+        self.run_until("SCAN comes round", Duration::from_mins(1), |world| {
             world.clients[reader].scan_done
         });
         let client = &self.clients[reader];

@@ -19,7 +19,7 @@ use crate::timeline::{Event, LifeId, Timeline};
 const TURN_MICROS_MAX: u64 = 40;
 
 /// Time between two looks at some of the slots.
-const CHECK: Duration = Duration::from_millis(50);
+const CHECK: Duration = Duration::from_millis(100);
 
 /// Everything.
 #[derive(Debug)]
