@@ -194,15 +194,12 @@ impl Node {
 
     /// Tells what the shards have come to.
     pub fn observe(&mut self, now: Moment, observed: Observed) {
-        if self.observed == observed {
-            return;
-        }
         self.observed = observed;
         let inside = self.gossip.cluster().is_some() && !self.leaving;
         if inside && observed.unrouted == 0 && self.gossip.me().said == State::Joining {
             self.gossip.ready(now);
+            self.pump(now);
         }
-        self.pump(now);
     }
 
     /// Begins to move everything away, to stop when that is done.

@@ -168,6 +168,8 @@ impl Shard {
         let ShardConfig { index, shards, me, password, limits, memory_max, shared } = config;
         assert!(index < shards && shared.len() == usize::from(shards));
         let count = (usize::from(Slot::COUNT) - usize::from(index)).div_ceil(usize::from(shards));
+        // Until the first count says otherwise: the node must not believe that all is known.
+        shared[usize::from(index)].slots_unrouted.set(count as u64);
         let share = memory_max / usize::from(shards);
         Self {
             index,
