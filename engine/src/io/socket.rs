@@ -26,6 +26,8 @@ pub(super) struct Socket {
     pub(super) writable: bool,
     /// The connection is not made yet.
     pub(super) connecting: bool,
+    /// The system said that the end is near: no other event will, so it is read up to.
+    pub(super) read_closed: bool,
     /// The other side will send nothing more.
     pub(super) ended: bool,
 }
@@ -55,7 +57,15 @@ impl Socket {
         if let Err(error) = set.and(options.set_tcp_keepalive(&keepalive)) {
             log::debug!("an option of a connection cannot be set: {error}");
         }
-        Self { key, stream, readable: false, writable: !connecting, connecting, ended: false }
+        Self {
+            key,
+            stream,
+            readable: false,
+            writable: !connecting,
+            connecting,
+            read_closed: false,
+            ended: false,
+        }
     }
 
     pub(super) fn stream(&mut self) -> &mut TcpStream {
@@ -83,7 +93,7 @@ impl Socket {
                     return ReadResult::End;
                 }
                 Ok(bytes) => {
-                    self.readable = bytes == buffer.len();
+                    self.readable = bytes == buffer.len() || self.read_closed;
                     return ReadResult::Bytes(bytes);
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

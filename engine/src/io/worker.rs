@@ -122,6 +122,7 @@ impl Worker {
                 self.write(key);
             }
             let Some(Some(socket)) = self.sockets.get_mut(index) else { continue };
+            socket.read_closed |= event.is_read_closed();
             if (event.is_readable() || event.is_read_closed() || event.is_error())
                 && !socket.readable
             {
