@@ -33,6 +33,8 @@ pub(super) struct Asking {
     pub(super) reply_to: ReplyTo,
     /// Where it is now; `None` while nobody can take it.
     to: Option<Destination>,
+    /// The round of bounces in which it went there.
+    fence: u32,
     deadline: Moment,
 }
 
@@ -86,6 +88,17 @@ impl Requests {
         ids
     }
 
+    /// Whether an earlier request of the slot is out on another way than `way`, so that this one
+    /// might be executed before it.
+    fn overtakes(&self, id: u64, slot: Slot, way: (Destination, u32)) -> bool {
+        self.slab.iter().any(|(index, other)| {
+            let other_id = (u64::from(other.generation) << 32) | index as u64;
+            other.slot == slot
+                && other_id < id
+                && other.to.is_some_and(|to| (to, other.fence) != way)
+        })
+    }
+
     pub(super) fn len(&self) -> usize {
         self.slab.len()
     }
@@ -109,14 +122,25 @@ impl Shard {
         reply_to: ReplyTo,
     ) {
         let deadline = self.now.moment + DEADLINE;
-        let asking =
-            Asking { generation: 0, slot, kind, resp3, write, body, reply_to, to: None, deadline };
+        let asking = Asking {
+            generation: 0,
+            slot,
+            kind,
+            resp3,
+            write,
+            body,
+            reply_to,
+            to: None,
+            fence: 0,
+            deadline,
+        };
         let id = self.requests.insert(asking);
-        self.send(id);
+        self.send(id, false);
     }
 
-    /// Sends a request to where its slot is thought to be.
-    fn send(&mut self, id: u64) {
+    /// Sends a request to where its slot is thought to be. `again`: not for the first time, which
+    /// its session has seen to be in order.
+    fn send(&mut self, id: u64, again: bool) {
         let Some(asking) = self.requests.get_mut(id) else { return };
         let (slot, bytes) = (asking.slot, asking.body.len());
         if self.requests.parked.contains_key(&slot) {
@@ -124,8 +148,12 @@ impl Shard {
         }
         let to = self.destination(slot, bytes);
         let fence = self.fences[slot.index()];
+        if again && self.requests.overtakes(id, slot, (to, fence)) {
+            return self.park(id);
+        }
         let (me, index) = (self.me, self.index);
         let Some(asking) = self.requests.get_mut(id) else { return };
+        asking.fence = fence;
         let Asking { kind, resp3, .. } = *asking;
         let source = Source { node: me, shard: index };
         let head = Work { slot, kind, resp3, fence, source, body: &[] };
@@ -183,15 +211,15 @@ impl Shard {
                 self.settle_reply(reply_to, reply);
             }
             Outcome::Bounced(route) => {
-                let (slot, was) = (asking.slot, asking.to);
-                self.bounced(slot);
+                let (slot, was, fence) = (asking.slot, asking.to.take(), asking.fence);
+                self.bounced(slot, fence);
                 self.learn_route(route, true);
                 let bytes = self.requests.get_mut(id).map_or(0, |asking| asking.body.len());
                 if Some(self.destination(slot, bytes)) == was {
                     // It knows no better and neither do we: a moment later one of us will.
                     self.park(id);
                 } else {
-                    self.send(id);
+                    self.send(id, true);
                 }
             }
             Outcome::Unknown => {
@@ -203,10 +231,15 @@ impl Shard {
         }
     }
 
-    /// Counts a round of bounces for a slot: requests sent from now on carry the new number.
-    fn bounced(&mut self, slot: Slot) {
-        self.fences[slot.index()] = self.fences[slot.index()].wrapping_add(1);
+    /// Counts a round of bounces for a slot: requests sent from now on carry the new number. The
+    /// others of the same round are not counted again, or they could pass for having seen a
+    /// bounce that is still on its way.
+    fn bounced(&mut self, slot: Slot, fence: u32) {
         self.counters.bounced += 1;
+        let round = &mut self.fences[slot.index()];
+        if *round == fence {
+            *round = round.wrapping_add(1);
+        }
     }
 
     /// A link is gone: reads asked on it are asked again, the fate of writes is unknown.
@@ -217,6 +250,12 @@ impl Shard {
             if asking.write {
                 self.answered(id, &Outcome::Unknown);
             } else {
+                // What is sent from now on does not count as sent to where this one was.
+                let (slot, fence) = (asking.slot, asking.fence);
+                let round = &mut self.fences[slot.index()];
+                if *round == fence {
+                    *round = round.wrapping_add(1);
+                }
                 self.park(id);
             }
         }
@@ -229,7 +268,7 @@ impl Shard {
         let due: Vec<Slot> = due.map(|(slot, _)| *slot).collect();
         for slot in due {
             let Some(parked) = self.requests.parked.remove(&slot) else { continue };
-            parked.ids.into_iter().for_each(|id| self.send(id));
+            parked.ids.into_iter().for_each(|id| self.send(id, true));
         }
         if now.since(self.requests.looked) < RETRY * 20 {
             return;
