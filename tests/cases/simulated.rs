@@ -130,6 +130,10 @@ fn links_torn_while_nodes_come_and_go_lose_nothing() {
                 let pause = world.time.micros(1000..=300_000);
                 world.run(pause);
                 world.reset_a_link();
+                if world.time.chance(0.1) {
+                    let (host, span) = (world.time.below(4), world.time.micros(1000..=300_000));
+                    world.pause(host, span);
+                }
             }
             if world.running().len() < 3 {
                 let away = (0..4).find(|host| world.hosts[*host].life.is_none()).unwrap();

@@ -13,6 +13,7 @@ pub mod network;
 pub mod reply;
 pub mod timeline;
 pub mod traffic;
+mod turns;
 pub mod world;
 
 use std::ops::Range;
