@@ -102,7 +102,7 @@ fn cluster(shard: &Shard, text: &mut String) {
 fn keyspace(shard: &Shard, text: &mut String) {
     let keys = sum(shard, |s| s.keys.get());
     if keys > 0 {
-        line(text, format_args!("db0:keys={keys},expires=0,avg_ttl=0"));
+        line(text, format_args!("db0:keys={keys}"));
     }
 }
 

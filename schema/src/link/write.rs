@@ -7,6 +7,7 @@ use capnp::message::{Builder, HeapAllocator};
 use super::{Hello, Outcome, ROUTE_RANGES, Request, RequestKind, Welcome};
 use crate::framing;
 use crate::ids::{Slot, Version};
+use crate::limits::FRAME_BYTES_AIM;
 use crate::peer_capnp as wire;
 use crate::slot_message::{Body, Change, ChangeKind, Config, Route, SlotMessage};
 
@@ -39,6 +40,25 @@ enum OutcomeHead {
     Unknown,
 }
 
+impl OutcomeHead {
+    fn bytes(&self) -> usize {
+        64 + match self {
+            Self::Done(body) => body.len(),
+            Self::Bounced(_) | Self::Unknown => 0,
+        }
+    }
+}
+
+/// How much of each list has been written.
+#[derive(Clone, Copy, Debug, Default)]
+struct Cut {
+    routes: usize,
+    slots: usize,
+    requests: usize,
+    replies: usize,
+    digests: usize,
+}
+
 impl Batch {
     /// Whether there is nothing to write.
     pub fn is_empty(&self) -> bool {
@@ -53,7 +73,7 @@ impl Batch {
     pub fn bytes(&self) -> usize {
         self.arena.len()
             + self.slot_bytes
-            + 64 * (self.requests.len() + self.replies.len() + self.slots.len())
+            + 64 * (self.requests.len() + self.replies.len())
             + 40 * self.routes.len()
     }
 
@@ -76,11 +96,7 @@ impl Batch {
 
     /// Adds a message to a replica.
     pub fn push_slot(&mut self, message: SlotMessage) {
-        self.slot_bytes += match &message.body {
-            Body::Append { changes, .. } => changes.iter().map(change_bytes).sum(),
-            Body::Piece { records, .. } => records.len(),
-            _ => 0,
-        };
+        self.slot_bytes += slot_bytes(&message);
         self.slots.push(message);
     }
 
@@ -94,39 +110,76 @@ impl Batch {
         self.digests = Some(Box::new(digests));
     }
 
-    /// Appends everything gathered to `stream` as one frame and starts anew. Writes nothing if
-    /// there is nothing.
+    /// Appends everything gathered to `stream` and starts anew: as one frame, or as several where
+    /// it is more than [`FRAME_BYTES_AIM`]. Writes nothing if there is nothing.
     pub fn write(&mut self, stream: &mut Vec<u8>) {
         if self.is_empty() {
             return;
         }
-        let words = (self.bytes() / 8 + 32).min(1 << 20);
+        let mut from = Cut::default();
+        while let Some(to) = self.cut(&from) {
+            self.write_frame(&from, &to, stream);
+            from = to;
+        }
+        self.clear();
+    }
+
+    /// Where a frame that begins at `from` ends; `None` if nothing is left.
+    fn cut(&self, from: &Cut) -> Option<Cut> {
+        let mut to = *from;
+        let mut bytes = 0;
+        let mut take = |next: &mut usize, sizes: &mut dyn Iterator<Item = usize>| {
+            for size in sizes {
+                if bytes > 0 && bytes + size > FRAME_BYTES_AIM {
+                    return;
+                }
+                bytes += size;
+                *next += 1;
+            }
+        };
+        take(&mut to.routes, &mut self.routes[from.routes..].iter().map(|_| 40));
+        take(&mut to.slots, &mut self.slots[from.slots..].iter().map(slot_bytes));
+        take(
+            &mut to.requests,
+            &mut self.requests[from.requests..].iter().map(|head| 64 + head.body.len()),
+        );
+        take(
+            &mut to.replies,
+            &mut self.replies[from.replies..].iter().map(|(_, head)| head.bytes()),
+        );
+        take(&mut to.digests, &mut self.digests.iter().skip(from.digests).map(|_| 600));
+        (bytes > 0).then_some(to)
+    }
+
+    fn write_frame(&self, from: &Cut, to: &Cut, stream: &mut Vec<u8>) {
+        let words = (self.bytes().min(FRAME_BYTES_AIM) / 8 + 32).min(1 << 20);
         let mut message = Builder::new(HeapAllocator::new().first_segment_words(words as u32));
         let frame = message.init_root::<wire::frame::Builder<'_>>();
         let mut batch = frame.init_batch();
-        self.write_requests(&mut batch);
-        self.write_replies(&mut batch);
-        let mut slots = batch.reborrow().init_slots(self.slots.len() as u32);
-        for (i, slot_message) in self.slots.iter().enumerate() {
+        self.write_requests(&self.requests[from.requests..to.requests], &mut batch);
+        self.write_replies(&self.replies[from.replies..to.replies], &mut batch);
+        let messages = &self.slots[from.slots..to.slots];
+        let mut slots = batch.reborrow().init_slots(messages.len() as u32);
+        for (i, slot_message) in messages.iter().enumerate() {
             write_slot_message(slots.reborrow().get(i as u32), slot_message);
         }
-        let mut routes = batch.reborrow().init_routes(self.routes.len() as u32);
-        for (i, route) in self.routes.iter().enumerate() {
+        let known = &self.routes[from.routes..to.routes];
+        let mut routes = batch.reborrow().init_routes(known.len() as u32);
+        for (i, route) in known.iter().enumerate() {
             write_route(routes.reborrow().get(i as u32), route);
         }
-        if let Some(digests) = &self.digests {
+        if let Some(digests) = self.digests.as_ref().filter(|_| from.digests < to.digests) {
             let mut list = batch.reborrow().init_route_digests(ROUTE_RANGES as u32);
             for (i, digest) in digests.iter().enumerate() {
                 list.set(i as u32, *digest);
             }
         }
         framing::append(&message, stream);
-        self.clear();
     }
 
-    fn write_requests(&self, batch: &mut wire::batch::Builder<'_>) {
-        let mut list = batch.reborrow().init_requests(self.requests.len() as u32);
-        for (i, head) in self.requests.iter().enumerate() {
+    fn write_requests(&self, heads: &[RequestHead], batch: &mut wire::batch::Builder<'_>) {
+        let mut list = batch.reborrow().init_requests(heads.len() as u32);
+        for (i, head) in heads.iter().enumerate() {
             let mut request = list.reborrow().get(i as u32);
             request.set_id(head.id);
             request.set_slot(head.slot.number());
@@ -141,9 +194,9 @@ impl Batch {
         }
     }
 
-    fn write_replies(&self, batch: &mut wire::batch::Builder<'_>) {
-        let mut list = batch.reborrow().init_replies(self.replies.len() as u32);
-        for (i, (id, head)) in self.replies.iter().enumerate() {
+    fn write_replies(&self, heads: &[(u64, OutcomeHead)], batch: &mut wire::batch::Builder<'_>) {
+        let mut list = batch.reborrow().init_replies(heads.len() as u32);
+        for (i, (id, head)) in heads.iter().enumerate() {
             let mut reply = list.reborrow().get(i as u32);
             reply.set_id(*id);
             match head {
@@ -169,7 +222,15 @@ impl Batch {
         self.routes.clear();
         self.digests = None;
         // One huge value must not be paid for ever after.
-        self.arena.shrink_to(4 * crate::limits::FRAME_BYTES_AIM);
+        self.arena.shrink_to(4 * FRAME_BYTES_AIM);
+    }
+}
+
+fn slot_bytes(message: &SlotMessage) -> usize {
+    64 + match &message.body {
+        Body::Append { changes, .. } => changes.iter().map(change_bytes).sum(),
+        Body::Piece { records, .. } => records.len(),
+        _ => 64,
     }
 }
 
@@ -290,4 +351,48 @@ fn write_version(mut to: wire::version::Builder<'_>, version: Version) {
 fn write_id(mut to: wire::id::Builder<'_>, id: u128) {
     to.set_high((id >> 64) as u64);
     to.set_low(id as u64);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::framing::frame_bytes;
+    use crate::limits::FRAME_BYTES_MAX;
+    use crate::link::{Item, read};
+
+    /// Whatever is gathered in one turn, each frame stays within what the other end takes, and
+    /// everything arrives once, in the order gathered.
+    #[test]
+    fn a_large_turn_is_written_as_several_frames() {
+        let mut batch = Batch::default();
+        let large = vec![b'x'; FRAME_BYTES_AIM * 3 / 5];
+        for id in 0..20 {
+            let (kind, slot) = (RequestKind::Command, Slot::default());
+            let body = if id % 3 == 0 { &large[..] } else { b"small" };
+            batch.push_request(&Request { id, slot, kind, resp3: false, fence: 0, body });
+            batch.push_reply(id, &Outcome::Done(body));
+        }
+        batch.set_route_digests([7; ROUTE_RANGES]);
+        let mut stream = Vec::new();
+        batch.write(&mut stream);
+        assert!(batch.is_empty());
+        let (mut at, mut frames) = (0, 0);
+        let (mut requests, mut replies, mut digests) = (Vec::new(), Vec::new(), 0);
+        while at < stream.len() {
+            let bytes = frame_bytes(&stream[at..]).unwrap().unwrap();
+            assert!(bytes < FRAME_BYTES_AIM + 4096 && bytes < FRAME_BYTES_MAX);
+            read(&stream[at..at + bytes], |item| match item {
+                Item::Request(request) => requests.push((request.id, request.body.len())),
+                Item::Reply(id, Outcome::Done(body)) => replies.push((id, body.len())),
+                Item::RouteDigests(_) => digests += 1,
+                _ => panic!("nothing else was said"),
+            })
+            .unwrap();
+            (at, frames) = (at + bytes, frames + 1);
+        }
+        let sizes = (0..20).map(|id| (id, if id % 3 == 0 { large.len() } else { 5 }));
+        assert_eq!((&requests, digests), (&sizes.collect(), 1));
+        assert_eq!(replies, requests);
+        assert!(frames > 5, "{frames} frames");
+    }
 }
