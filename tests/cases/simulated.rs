@@ -118,7 +118,7 @@ fn links_torn_while_nodes_come_and_go_lose_nothing() {
         begin_all(&mut world, 3);
         world.settle(60 * SECOND);
         world.add_busy_clients(5, &[0, 1, 2, 3], 6);
-        for _ in 0..3 {
+        for _ in 0..2 {
             let running = world.running();
             if running.contains(&3) {
                 let leaver = running[world.time.below(running.len())];
@@ -126,7 +126,7 @@ fn links_torn_while_nodes_come_and_go_lose_nothing() {
             } else if running.len() == 3 && world.hosts[3].life.is_none() {
                 world.start(3, &Begin::Join(running));
             }
-            for _ in 0..40 {
+            for _ in 0..25 {
                 let pause = world.time.micros(1000..=300_000);
                 world.run(pause);
                 world.reset_a_link();
