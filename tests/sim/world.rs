@@ -282,7 +282,7 @@ impl World {
         if late || idle {
             return self.kill(id.host);
         }
-        self.tell_shards(id, &Control::CloseClients);
+        self.tell_shards(id, &Control::EndClients);
         self.time.plan_in(Duration::from_millis(20), Event::Stopping(id));
     }
 

@@ -34,8 +34,8 @@ const SIGNALS: Token = Token(3);
 /// Time between two looks at the shards' counts, and two publications of the view.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// Time that last words have to get out.
-const LAST_WORDS: Duration = Duration::from_millis(100);
+/// Time that the last replies to clients have to get out.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// Connections taken in at once at most, so that datagrams get their turn.
 const ACCEPT_MAX: usize = 256;
@@ -347,7 +347,7 @@ impl Reactor {
                 NodeAction::Control(control) => self.tell_shards(&control),
                 NodeAction::Say(text) => log::info!("{text}"),
                 NodeAction::Stop(stop) => {
-                    self.tell_shards(&Control::CloseClients);
+                    self.tell_shards(&Control::EndClients);
                     self.stop.get_or_insert(stop);
                     self.stop_at.get_or_insert(now + LAST_WORDS);
                 }
@@ -384,7 +384,11 @@ impl Reactor {
             log::warn!("{left} slots have not moved away in time; they are lost with this node");
             return Some(Stop::Left);
         }
-        if self.stop_at.is_some_and(|at| at <= now) { self.stop.take() } else { None }
+        let clients: u64 = self.shared.iter().map(|shared| shared.connections.get()).sum();
+        let until = self.stop_at?;
+        // Gossip's good-bye needs no time, but the shards' counts are a moment old.
+        let over = until <= now || (clients == 0 && until <= now + (LAST_WORDS - LOOK));
+        if over { self.stop.take() } else { None }
     }
 
     /// Ends the shards' threads.

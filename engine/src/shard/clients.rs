@@ -161,6 +161,7 @@ impl Shard {
         let mut session = Session::new(id, address, self.limits, self.now.moment);
         session.authenticated = self.password.is_none();
         self.counters.accepted += 1;
+        self.counters.connections += 1;
         self.streams.open(Role::Client(Box::new(session)))
     }
 

@@ -25,8 +25,8 @@ pub enum Control {
     Members(Arc<Members>),
     /// Where slots should be.
     Wish(Arc<Wish>),
-    /// Close the connections of clients as they fall idle: the node stops.
-    CloseClients,
+    /// The node stops: answer what clients have sent, then close their connections.
+    EndClients,
 }
 
 /// Another node, as shards need to know it.
@@ -100,7 +100,7 @@ impl Shard {
                 self.wish = wish;
                 self.review();
             }
-            Control::CloseClients => self.close_idle_clients(),
+            Control::EndClients => self.end_clients(),
         }
     }
 
@@ -130,24 +130,17 @@ impl Shard {
         self.recount = true;
     }
 
-    /// Closes the connections of clients that wait for nothing.
-    fn close_idle_clients(&mut self) {
-        let idle: Vec<StreamKey> = self
+    /// Reads nothing more of clients: what they have sent is answered, then they are closed. So
+    /// each finds its connection closed between replies.
+    fn end_clients(&mut self) {
+        let clients: Vec<StreamKey> = self
             .streams
             .iter()
-            .filter(|stream| match &stream.role {
-                super::stream::Role::Client(session) => {
-                    session.pending.is_empty()
-                        && stream.inbox.len() == 0
-                        && stream.outbox.unsent().is_empty()
-                }
-                _ => false,
-            })
+            .filter(|stream| matches!(stream.role, super::stream::Role::Client(_)))
             .map(|stream| stream.key)
             .collect();
-        for key in idle {
-            self.actions.push_back(Action::Close(key));
-            self.closed(key);
+        for key in clients {
+            self.ended(key);
         }
     }
 }

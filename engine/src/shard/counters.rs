@@ -10,6 +10,7 @@ pub(super) struct Counters {
     pub(super) bytes: usize,
     pub(super) expired: u64,
     pub(super) accepted: u64,
+    pub(super) connections: u64,
     pub(super) cut_off: u64,
     pub(super) forwarded: u64,
     pub(super) bounced: u64,
@@ -89,7 +90,7 @@ pub struct Shared {
 }
 
 impl Shared {
-    pub(super) fn publish(&self, counters: &Counters, connections: u64, asking: u64) {
+    pub(super) fn publish(&self, counters: &Counters, asking: u64) {
         self.commands.set(counters.commands);
         self.keys.set(counters.keys);
         self.bytes.set(counters.bytes as u64);
@@ -102,7 +103,7 @@ impl Shared {
         self.slots_led.set(counters.slots_led);
         self.snapshots.set(counters.snapshots);
         self.snapshot_bytes.set(counters.snapshot_bytes);
-        self.connections.set(connections);
+        self.connections.set(counters.connections);
         self.asking.set(asking);
     }
 }

@@ -224,7 +224,7 @@ impl Shard {
 
     /// Takes in a link that a peer opened. Its hello follows.
     pub fn accept_link(&mut self) -> StreamKey {
-        self.streams.open(Role::Inlink(Inlink::default()))
+        self.streams.open(Role::Inlink(Inlink::new(self.now.moment)))
     }
 
     /// Takes in bytes of a connection.
@@ -241,7 +241,8 @@ impl Shard {
     /// Whether more bytes of a connection may be taken in: a client whose commands wait is not
     /// read without end.
     pub fn wants(&self, key: StreamKey) -> bool {
-        self.streams.get(key).is_some_and(|stream| match &stream.role {
+        let open = self.streams.get(key).filter(|stream| !stream.ended);
+        open.is_some_and(|stream| match &stream.role {
             Role::Client(session) => {
                 session.pause == session::Pause::No
                     && stream.outbox.unsent().len() <= session::OUTPUT_BYTES_MAX
@@ -254,8 +255,10 @@ impl Shard {
     /// A connection has ended, whoever ended it.
     pub fn closed(&mut self, key: StreamKey) {
         let Some(stream) = self.streams.close(key) else { return };
-        if let Role::Outlink(link) = stream.role {
-            self.outlink_closed(&link);
+        match stream.role {
+            Role::Outlink(link) => self.outlink_closed(&link),
+            Role::Client(_) => self.counters.connections -= 1,
+            Role::Inlink(_) => {}
         }
     }
 
@@ -465,9 +468,7 @@ impl Shard {
             shared.slots_unrouted.set(unrouted);
         }
         shared.slots_moving.set(self.moves.len() as u64);
-        let links = 2 * self.peers.len();
-        let connections = self.streams.len().saturating_sub(links) as u64;
-        shared.publish(&self.counters, connections, self.requests.len() as u64);
+        shared.publish(&self.counters, self.requests.len() as u64);
     }
 }
 

@@ -173,10 +173,6 @@ impl Streams {
         self.slab.iter().map(|(_, stream)| stream)
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.slab.len()
-    }
-
     pub(super) fn session(&mut self, key: StreamKey) -> Option<&mut Session> {
         match &mut self.get_mut(key)?.role {
             Role::Client(session) => Some(session),
