@@ -86,7 +86,7 @@ struct SlotMessage {
     piece @6 :Piece;
     close @7 :Close;
     stand @8 :Version;     # the leader of this term gives it up to the receiver, whose last is this
-    yield @9 :Version;     # the receiver of a stand cannot lead: its vote in the next term goes back
+    yield @9 :Version;     # the receiver of a stand cannot lead; its next vote goes back
     dismiss @10 :UInt32;   # a config of this version, without the receiver, is committed
   }
 }

@@ -5,7 +5,8 @@ set -euo pipefail
 cd "$(dirname "$0")"
 out=${1:-src/generated}
 for tool in capnp capnpc-rust rustfmt; do
-  command -v "$tool" >/dev/null || { echo "regenerate: $tool is missing, see the head of $0" >&2; exit 2; }
+  command -v "$tool" >/dev/null ||
+    { echo "regenerate: $tool is missing, see the head of $0" >&2; exit 2; }
 done
 mkdir -p "$out"
 capnp compile -orust:"$out" --src-prefix=. gossip.capnp kv.capnp peer.capnp

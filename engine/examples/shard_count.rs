@@ -30,12 +30,10 @@ fn now(microseconds: u64) -> Now {
 fn main() {
     let args: Vec<String> = std::env::args().collect();
     let [_, op, pipeline, turns] = &args[..] else {
-        eprintln!("usage: shard_count get|set PIPELINE TURNS");
-        std::process::exit(2);
+        panic!("usage: shard_count get|set PIPELINE TURNS");
     };
-    let (pipeline, turns): (u64, u64) = match (pipeline.parse(), turns.parse()) {
-        (Ok(pipeline), Ok(turns)) => (pipeline, turns),
-        _ => std::process::exit(2),
+    let (Ok(pipeline), Ok(turns)) = (pipeline.parse::<u64>(), turns.parse::<u64>()) else {
+        panic!("PIPELINE and TURNS are numbers");
     };
     let shared: Arc<[Shared]> = [Shared::default()].into();
     let config = ShardConfig {

@@ -32,6 +32,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "piccolo-tests",
         &["piccolo-schema", "piccolo-ring", "piccolo-gossip", "piccolo-client", "piccolo-engine"],
     ),
+    ("piccolo-loom", &[]),
 ];
 
 /// The only files in which `unsafe` may stand, each for one idea.

@@ -31,6 +31,9 @@ const ASK_EVERY: Duration = Duration::from_millis(100);
 /// once, so that there is nobody to hand anything over to.
 const STOP_PATIENCE: Duration = Duration::from_secs(3);
 
+/// As clap wants it.
+const SHARDS_MAX: i64 = crate::config::Config::SHARDS_MAX as i64;
+
 /// How large a cluster, and where.
 #[derive(Args, Debug, Clone)]
 pub struct DevFlags {
@@ -44,7 +47,7 @@ pub struct DevFlags {
     pub base_port: u16,
     /// Shards of each node
     #[arg(long, value_name = "N", default_value_t = 1,
-          value_parser = clap::value_parser!(u16).range(1..=i64::from(crate::config::Config::SHARDS_MAX)))]
+          value_parser = clap::value_parser!(u16).range(1..=SHARDS_MAX))]
     pub shards: u16,
     /// Pin shards to cores: auto or off; nodes on one machine would share the same cores
     #[arg(long, value_name = "auto|off", default_value = "off")]

@@ -359,7 +359,10 @@ mod tests {
         }
 
         #[test]
-        fn integers_of_63_bits_are_added_exactly(a in -(1_i64 << 62)..1 << 62, b in -(1_i64 << 62)..1 << 62) {
+        fn integers_of_63_bits_are_added_exactly(
+            a in -(1_i64 << 62)..1 << 62,
+            b in -(1_i64 << 62)..1 << 62,
+        ) {
             prop_assert_eq!(sum(&a.to_string(), &b.to_string()), Some((a + b).to_string()));
         }
 

@@ -313,12 +313,16 @@ fn command_tells_what_the_registry_knows() {
         ("COMMAND GETKEYS GET", "-ERR Invalid number of arguments specified for command"),
         ("COMMAND INFO foo", "*1 *-1"),
         ("COMMAND LIST FILTERBY PATTERN getd*", "*1 $6 getdel"),
-        ("COMMAND LIST FILTERBY ACLCAT transaction", "*5 $5 multi $4 exec $7 discard $5 watch $7 unwatch"),
+        (
+            "COMMAND LIST FILTERBY ACLCAT transaction",
+            "*5 $5 multi $4 exec $7 discard $5 watch $7 unwatch",
+        ),
         ("COMMAND LIST FILTERBY x", "-ERR syntax error"),
         ("COMMAND FOO", "-ERR unknown subcommand 'FOO'. Try COMMAND HELP."),
         (
             "COMMAND DOCS get foo",
-            "*2 $3 get *6 $7 summary $22 Get the value of a key $5 since $5 1.0.0 $5 group $6 string",
+            "*2 $3 get *6 $7 summary $22 Get the value of a key $5 since $5 1.0.0 \
+             $5 group $6 string",
         ),
     ]);
     let every = slot().run("COMMAND");

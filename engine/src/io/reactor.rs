@@ -387,7 +387,7 @@ impl Reactor {
         let clients: u64 = self.shared.iter().map(|shared| shared.connections.get()).sum();
         let until = self.stop_at?;
         // Gossip's good-bye needs no time, but the shards' counts are a moment old.
-        let over = until <= now || (clients == 0 && until <= now + (LAST_WORDS - LOOK));
+        let over = until <= now || (clients == 0 && until + LOOK <= now + LAST_WORDS);
         if over { self.stop.take() } else { None }
     }
 

@@ -414,7 +414,8 @@ mod tests {
             for command in whole.0 {
                 // A line may hold more arguments than a command with a count.
                 prop_assert!(command.iter().all(|word| word.len() <= SMALL.inline_bytes_max));
-                prop_assert!(command.iter().map(Vec::len).sum::<usize>() <= SMALL.command_bytes_max);
+                let bytes: usize = command.iter().map(Vec::len).sum();
+                prop_assert!(bytes <= SMALL.command_bytes_max);
             }
         }
 

@@ -173,7 +173,8 @@ impl Shard {
             // Another node has brought this slot back without us: what is here is void.
             let led = group.is_leader();
             let warning = format!(
-                "slot {slot} was taken over by node {} in a newer era; {} entries held here are dropped",
+                "slot {slot} was taken over by node {} in a newer era; {} entries held here are \
+                 dropped",
                 route.leader,
                 self.seats[place].table.len()
             );

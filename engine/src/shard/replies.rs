@@ -21,6 +21,7 @@ pub(super) const OUT_OF_MEMORY: &str = "OOM command not allowed when used memory
 /// Nobody took the command in time.
 pub(super) fn not_served(slot: Slot) -> String {
     format!(
-        "CLUSTERDOWN slot {slot} has no leader that could be reached for 5 s. Nothing was changed; try again."
+        "CLUSTERDOWN slot {slot} has no leader that could be reached for 5 s. \
+         Nothing was changed; try again."
     )
 }

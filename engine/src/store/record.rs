@@ -116,7 +116,8 @@ mod tests {
             key: Vec<u8>, value: Vec<u8>, expires: Option<u64>, behind: Vec<u8>,
         ) {
             let version = Version::unpacked(77 << 40 | 5);
-            let entry = Entry { key: &key, value: &value, expires: expires.map(UnixMillis), version };
+            let expires = expires.map(UnixMillis);
+            let entry = Entry { key: &key, value: &value, expires, version };
             for record in [Record::Put(entry), Record::Delete(&key), Record::Clear] {
                 let mut bytes = Vec::new();
                 record.write(&mut bytes);

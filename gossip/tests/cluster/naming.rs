@@ -110,7 +110,10 @@ fn a_member_created_into_another_cluster_stops() {
         world.crash(1);
         world.nodes[1].seeds.clear();
         world.start(1, Start::Create(ClusterId(5)));
-        let is_stop = |event: &Event| matches!(event, Event::Fatal(Fatal::ForeignCluster { cluster, .. }) if *cluster == old);
+        let is_stop = |event: &Event| match event {
+            Event::Fatal(Fatal::ForeignCluster { cluster, .. }) => *cluster == old,
+            _ => false,
+        };
         assert!(
             world.run_until(seconds(40), |world| world.nodes[1].events.iter().any(is_stop)),
             "serves in a second cluster"

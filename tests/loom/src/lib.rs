@@ -5,6 +5,7 @@
 #![cfg(test)]
 
 #[path = "../../../engine/src/io/sleep_flag.rs"]
+#[expect(unreachable_pub, reason = "a module of another crate, compiled into this one")]
 mod sleep_flag;
 
 use loom::sync::Arc;
@@ -39,6 +40,8 @@ fn a_wake_up_is_never_lost() {
         if sleeps {
             assert!(shared.woken.load(Acquire), "asleep with something to read");
         }
+        flag.awake();
+        assert!(!flag.must_wake(), "nobody is woken who is awake");
     });
 }
 

@@ -268,12 +268,14 @@ proptest! {
         ops in proptest::collection::vec(op(), 1..60),
     ) {
         let mut pair = Pair::new(mask);
-        let stay: BTreeSet<_> = (0..stay.min(pair.many_max)).map(|n| format!("stays {n}")).collect();
+        let stay = 0..stay.min(pair.many_max);
+        let stay: BTreeSet<_> = stay.map(|n| format!("stays {n}")).collect();
         for key in &stay {
             pair.put(key.as_bytes(), vec![1; 9], None, false);
         }
         let mut seen = BTreeSet::new();
-        let (mut from, mut ops) = (Some(0), ops.iter().filter(|op| !matches!(op, Op::Clear { .. })));
+        let mut from = Some(0);
+        let mut ops = ops.iter().filter(|op| !matches!(op, Op::Clear { .. }));
         while let Some(at) = from {
             let mut left = visits;
             from = pair.table.walk(&pair.hasher, at, |_, entry| {
