@@ -46,7 +46,7 @@ impl Shard {
         let Some(pending) = session.pending(ticket) else { return };
         match &mut pending.state {
             State::Waiting => {
-                pending.state = State::Ready(answer.to_vec());
+                session.make_ready(ticket, answer.to_vec());
                 self.release(key);
             }
             State::Task(_) => {
@@ -101,7 +101,7 @@ impl Shard {
             Task::Watch(watch) if watch.error.is_none() => std::mem::take(&mut watch.keys),
             _ => Vec::new(),
         };
-        pending.state = State::Ready(bytes);
+        session.make_ready(ticket, bytes);
         session.watched.extend(watched);
         self.release(key);
     }

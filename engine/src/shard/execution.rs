@@ -4,8 +4,8 @@ use piccolo_schema::ids::Slot;
 use piccolo_schema::link::RequestKind;
 
 use super::Shard;
-use super::session::{Asked, PENDING_MAX, Pause, Queued, ReplyTo, State, TRANSACTION_BYTES_MAX};
-use super::stream::StreamKey;
+use super::session::{Asked, Pause, Queued, ReplyTo, State, TRANSACTION_BYTES_MAX};
+use super::stream::{Role, Stream, StreamKey};
 use super::task::{Split, Task};
 use crate::command::{self, Command, Merge, Place, SessionCommand};
 use crate::resp::Args;
@@ -19,13 +19,14 @@ impl Shard {
         slot: Option<(Slot, u64)>,
         body: &[u8],
     ) -> bool {
-        let Some(session) = self.streams.session(key) else { return true };
+        let Some(stream) = self.streams.get_mut(key) else { return true };
+        let Stream { outbox, role: Role::Client(session), .. } = stream else { return true };
         if !session.authenticated && !command.flags.contains(command::spec::Flags::NO_AUTH) {
             self.say(key, |reply| reply.error("NOAUTH Authentication required."));
             return true;
         }
-        if session.pending.len() >= PENDING_MAX {
-            session.pause = Pause::UntilHalfAnswered;
+        if !session.has_room(outbox.unsent().len()) {
+            session.pause = Pause::UntilAtMost(session.pending.len() / 2);
             return false;
         }
         if let Some(transaction) = &mut session.transaction

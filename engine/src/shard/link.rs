@@ -16,7 +16,7 @@ use super::{Action, Shard};
 /// Time after which a link that could not be opened is tried again.
 const RETRY: Duration = Duration::from_millis(100);
 
-/// Time that a link may take to be opened and welcomed.
+/// Time that a link may take to be opened and welcomed, and one of a peer to say hello.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Bytes that may wait on a link before it is given up as stuck: the peer has not read for long.
@@ -25,12 +25,22 @@ pub(super) const LINK_BYTES_MAX: usize = 256 << 20;
 /// Bytes that may wait on a bulk link before snapshots pause.
 pub(super) const BULK_BYTES_AIM: usize = 1 << 20;
 
+/// Bytes of the first frame of a link at most: a hello takes some hundred.
+const HELLO_BYTES_MAX: usize = 4 << 10;
+
 /// A link that a peer's shard opened to this one.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Inlink {
     /// Known once it has said hello.
     pub(super) source: Option<Source>,
     pub(super) batch: Batch,
+    since: Moment,
+}
+
+impl Inlink {
+    pub(super) fn new(now: Moment) -> Self {
+        Self { source: None, batch: Batch::default(), since: now }
+    }
 }
 
 /// A link that this shard opens to a peer.
@@ -117,12 +127,17 @@ impl Shard {
                 }
             }
         }
+        let inlinks = self.streams.iter().map(|stream| stream.key);
+        overdue.extend(inlinks.filter(|key| self.is_stranger(*key)));
         for key in overdue {
             let late = self.streams.get(key).is_some_and(|stream| match &stream.role {
-                Role::Outlink(link) => now.since(link.since) > OPEN_TIMEOUT,
-                Role::Client(_) | Role::Inlink(_) => false,
+                Role::Outlink(Outlink { since, .. }) | Role::Inlink(Inlink { since, .. }) => {
+                    now.since(*since) > OPEN_TIMEOUT
+                }
+                Role::Client(_) => false,
             });
             if late {
+                self.counters.link_faults += u64::from(self.is_stranger(key));
                 self.actions.push_back(Action::Close(key));
                 self.closed(key);
             }
@@ -155,10 +170,16 @@ impl Shard {
     pub(super) fn read_link(&mut self, key: StreamKey) {
         let Some(stream) = self.streams.get_mut(key) else { return };
         let mut inbox = std::mem::take(&mut stream.inbox);
+        if stream.closing {
+            return;
+        }
         let fault = loop {
             let unread = inbox.unread();
             let bytes = match piccolo_schema::framing::frame_bytes(unread) {
                 Ok(Some(bytes)) if bytes <= unread.len() => bytes,
+                Ok(Some(bytes)) if bytes > HELLO_BYTES_MAX && self.is_stranger(key) => {
+                    break Some(format!("{bytes} bytes are no hello"));
+                }
                 Ok(Some(bytes)) => {
                     inbox.expect(bytes);
                     break None;
@@ -183,6 +204,12 @@ impl Shard {
         if let Some(stream) = self.streams.get_mut(key) {
             stream.inbox = inbox;
         }
+    }
+
+    /// Whether a link has been opened by somebody who has not said who.
+    fn is_stranger(&self, key: StreamKey) -> bool {
+        let role = self.streams.get(key).map(|stream| &stream.role);
+        matches!(role, Some(Role::Inlink(Inlink { source: None, .. })))
     }
 
     fn fault(&mut self, key: StreamKey, why: &str) {
@@ -242,7 +269,7 @@ impl Shard {
         let welcome = Welcome { from: self.me, protocol, features: 0 };
         link::write_welcome(&welcome, &mut stream.outbox.bytes);
         let source = Source { node: hello.from, shard: hello.shard };
-        stream.role = Role::Inlink(Inlink { source: Some(source), batch: Batch::default() });
+        stream.role = Role::Inlink(Inlink { source: Some(source), ..Inlink::new(self.now.moment) });
         self.streams.mark_dirty(key);
         Ok(())
     }

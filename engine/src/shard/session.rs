@@ -19,6 +19,11 @@ pub(super) const PENDING_MAX: usize = 4096;
 /// Large, since common clients write a whole pipeline before they read.
 pub(super) const OUTPUT_BYTES_MAX: usize = 64 << 20;
 
+/// Bytes that a reply not yet known is taken to have at first, and at least later on: 64 commands
+/// may be out on a new connection, [`PENDING_MAX`] on one whose replies have been short.
+const REPLY_BYTES_FIRST: usize = 1 << 20;
+const REPLY_BYTES_MIN: usize = OUTPUT_BYTES_MAX / PENDING_MAX;
+
 /// Bytes of commands queued by MULTI at most.
 pub(super) const TRANSACTION_BYTES_MAX: usize = 64 << 20;
 
@@ -39,8 +44,8 @@ pub(super) enum Pause {
     No,
     /// Until everything asked is answered.
     UntilAnswered,
-    /// Until half of what is asked is answered.
-    UntilHalfAnswered,
+    /// Until no more than so many commands are unanswered.
+    UntilAtMost(usize),
 }
 
 /// A command queued by MULTI.
@@ -116,6 +121,10 @@ pub(super) struct Session {
     pub(super) pending: VecDeque<Pending>,
     /// Ticket of the first pending reply.
     pub(super) first: u64,
+    /// Bytes of the pending replies that are known.
+    ready_bytes: usize,
+    /// Bytes that a reply not yet known is taken to have: the longest of late.
+    reply_bytes: usize,
     /// The state of routes when `pending` was last empty: while it is the same, no command can
     /// overtake another of its slot.
     pub(super) routes_seen: u64,
@@ -141,6 +150,8 @@ impl Session {
             stuck_since: None,
             pending: VecDeque::new(),
             first: 0,
+            ready_bytes: 0,
+            reply_bytes: REPLY_BYTES_FIRST,
             routes_seen: 0,
         }
     }
@@ -156,8 +167,29 @@ impl Session {
         self.pending.get_mut(usize::try_from(index).ok()?)
     }
 
+    /// Whether one command more may be sent out though `unsent` bytes wait for the client. Replies
+    /// are counted before they come: once commands are out, nothing keeps their replies away.
+    pub(super) fn has_room(&self, unsent: usize) -> bool {
+        let out = self.pending.len();
+        let expected = unsent + self.ready_bytes + out.saturating_mul(self.reply_bytes);
+        out == 0 || (out < PENDING_MAX && expected <= OUTPUT_BYTES_MAX)
+    }
+
+    /// Fills in the reply of a ticket.
+    pub(super) fn make_ready(&mut self, ticket: u64, reply: Vec<u8>) {
+        // A long reply counts at once, and is forgotten over some hundred short ones.
+        let faded = self.reply_bytes - self.reply_bytes / 64;
+        self.reply_bytes = faded.max(reply.len()).max(REPLY_BYTES_MIN);
+        let bytes = reply.len();
+        if let Some(pending) = self.pending(ticket) {
+            pending.state = State::Ready(reply);
+            self.ready_bytes += bytes;
+        }
+    }
+
     /// Adds a reply that is known, behind those that are not.
     pub(super) fn push_ready(&mut self, reply: &[u8]) {
+        self.ready_bytes += reply.len();
         if let Some(Pending { state: State::Ready(bytes), mute: false, .. }) =
             self.pending.back_mut()
         {
@@ -173,6 +205,7 @@ impl Session {
             if !mute {
                 out.extend_from_slice(bytes);
             }
+            self.ready_bytes -= bytes.len();
             self.pending.pop_front();
             self.first += 1;
         }
@@ -183,7 +216,7 @@ impl Session {
         let over = match self.pause {
             Pause::No => true,
             Pause::UntilAnswered => self.pending.is_empty(),
-            Pause::UntilHalfAnswered => self.pending.len() < PENDING_MAX / 2,
+            Pause::UntilAtMost(count) => self.pending.len() <= count,
         };
         if over {
             self.pause = Pause::No;

@@ -208,6 +208,10 @@ impl Shard {
         let Stream { inbox, outbox, role: Role::Client(session), .. } = stream else {
             return true;
         };
+        if outbox.unsent().len() > OUTPUT_BYTES_MAX {
+            // Read again once the client has taken some.
+            return false;
+        }
         let Ok(command) = item.command else { return self.run_odd(item, spans) };
         let spans_of = &spans[item.spans.0 as usize..(item.spans.0 + item.spans.1) as usize];
         let open = session.authenticated
@@ -299,11 +303,12 @@ impl Shard {
     }
 }
 
-/// The slot that all keys of a command share, with the index of the first.
+/// The slot that all keys of a command share, with the index of the first. None for a command that
+/// is not executed in its slot, such as WATCH.
 #[inline]
 fn shared_slot(command: &Command, args: &Args<'_>) -> Option<(Slot, usize)> {
     let first = usize::from(command.keys.first);
-    if first == 0 {
+    if first == 0 || !matches!(command.place, Place::Slot(_) | Place::Split(..)) {
         return None;
     }
     let mut keys = command.keys(args.len());

@@ -241,7 +241,7 @@ fn a_second_node_under_a_live_name_is_refused() {
     let cluster = Cluster::start("twice", 2, &[]);
     let seeds = cluster.seeds();
     let twin = Node::new("b", &cluster.folder).flags(["--join", &seeds]);
-    refuses(twin.command(), "b");
+    refuses(twin.command(), "choose another with --name");
     // The incumbent is left in peace.
     cluster.settle();
     still_serves(&cluster.nodes[1]);

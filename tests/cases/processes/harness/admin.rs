@@ -57,6 +57,15 @@ impl Admin {
         leaders(&self.json("/v1/cluster/slots", "slots")?)
     }
 
+    /// Who should lead every slot, by name, as this node places them on the ring.
+    pub(crate) fn wished(self) -> Result<Vec<String>, String> {
+        let mut ranges = self.json("/v1/cluster/ring", "ranges")?;
+        for range in &mut ranges {
+            range["leader"] = range["owners"][0].clone();
+        }
+        leaders(&ranges)
+    }
+
     fn json(self, path: &str, field: &str) -> Result<Vec<Value>, String> {
         let (status, body) = self.get(path)?;
         let value: Value = serde_json::from_str(&body)

@@ -1,9 +1,12 @@
 //! Three network namespaces on one bridge, so that a case can pull a node's cable.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::process::{self, Command};
 
+use super::Process;
 use super::process::{run, run_well};
+use super::tools::script;
 
 /// Namespaces joined by a bridge to which this machine belongs too. Needs root.
 #[derive(Debug)]
@@ -38,6 +41,17 @@ impl Network {
     /// The words in front of a command that shall run in namespace `at`.
     pub(crate) fn inside(&self, at: usize) -> [&str; 4] {
         ["ip", "netns", "exec", &self.spaces[at]]
+    }
+
+    /// Makes a port of loopback inside namespace `at` reachable under another port of its address,
+    /// for as long as the process lives.
+    #[track_caller]
+    pub(crate) fn relay(&self, at: usize, port: u16, inner: u16, folder: &Path) -> Process {
+        let words = self.inside(at);
+        let mut command = Command::new(words[0]);
+        command.args(&words[1..]).arg("python3").arg(script("relay.py"));
+        command.args([self.address(at, port).to_string(), format!("127.0.0.1:{inner}")]);
+        Process::start(&format!("relay-{at}"), command, folder)
     }
 
     /// Pulls the cable of namespace `at`: every packet is lost from now on, with no word to anyone.

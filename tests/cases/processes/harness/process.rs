@@ -13,8 +13,9 @@ use super::until;
 /// Lines of a log that a failed case shows at most.
 const LOG_LINES_SHOWN: usize = 60;
 
-/// Marks the environment of everything that one case started, so that nothing is left unseen.
-pub(crate) const MARK: &str = "PICCOLO_CASE";
+/// Marks the environment of everything that one case started, so that nothing is left unseen. Not
+/// named `PICCOLO_*`: those are settings of nodes, and `piccolo dev` keeps them from its nodes.
+pub(crate) const MARK: &str = "CASE_OF_PICCOLO";
 
 /// A running child and the file that takes what it prints.
 #[derive(Debug)]
