@@ -12,4 +12,4 @@ mkdir -p "$out"
 capnp compile -orust:"$out" --src-prefix=. gossip.capnp kv.capnp peer.capnp
 # The tool's version would differ from machine to machine.
 sed -i -e '/^\/\/ capnp binary version/d' -e '/^\/\/ capnpc crate version/d' "$out"/*.rs
-rustfmt --edition 2024 "$out"/*.rs
+rustfmt --config-path ../rustfmt.toml "$out"/*.rs

@@ -1,7 +1,7 @@
 //! What a node is told when it starts: flags before environment before file, all checked.
 //!
 //! * [`flags`]: the words, once for flag, environment and file.
-//! * [`file`]: the configuration file.
+//! * [`mod@file`]: the configuration file.
 //! * [`value`]: byte counts and core lists.
 //! * [`error`]: what is wrong, and what to do about it.
 //!

@@ -68,7 +68,7 @@ impl Shard {
         body: &[u8],
     ) -> bool {
         let to = self.destination(slot, body.len());
-        let asked = Asked { slot, to, fence: self.fences[slot.index()] };
+        let asked = Asked { slot, to, fence: self.fences[slot.index()], bytes: body.len() };
         let routes = self.routes.changes();
         let Some(session) = self.streams.session(key) else { return true };
         if session.overtakes(&asked, routes) {

@@ -24,6 +24,10 @@ pub(super) const OUTPUT_BYTES_MAX: usize = 64 << 20;
 const REPLY_BYTES_FIRST: usize = 1 << 20;
 const REPLY_BYTES_MIN: usize = OUTPUT_BYTES_MAX / PENDING_MAX;
 
+/// Bytes of commands of one connection that may be out to other shards and nodes, unless a single
+/// one is longer: each is kept until it is answered.
+const ASKED_BYTES_MAX: usize = 16 << 20;
+
 /// Bytes of commands queued by MULTI at most.
 pub(super) const TRANSACTION_BYTES_MAX: usize = 64 << 20;
 
@@ -89,6 +93,8 @@ pub(super) struct Asked {
     pub(super) slot: Slot,
     pub(super) to: Destination,
     pub(super) fence: u32,
+    /// Of the command, kept until it is answered.
+    pub(super) bytes: usize,
 }
 
 #[derive(Debug)]
@@ -123,6 +129,8 @@ pub(super) struct Session {
     pub(super) first: u64,
     /// Bytes of the pending replies that are known.
     ready_bytes: usize,
+    /// Bytes of commands that are out.
+    asked_bytes: usize,
     /// Bytes that a reply not yet known is taken to have: the longest of late.
     reply_bytes: usize,
     /// The state of routes when `pending` was last empty: while it is the same, no command can
@@ -151,6 +159,7 @@ impl Session {
             pending: VecDeque::new(),
             first: 0,
             ready_bytes: 0,
+            asked_bytes: 0,
             reply_bytes: REPLY_BYTES_FIRST,
             routes_seen: 0,
         }
@@ -158,6 +167,7 @@ impl Session {
 
     /// Adds a reply that is due and returns its ticket.
     pub(super) fn push(&mut self, state: State, asked: Option<Asked>, mute: bool) -> u64 {
+        self.asked_bytes += asked.map_or(0, |asked| asked.bytes);
         self.pending.push_back(Pending { state, asked, mute });
         self.first + self.pending.len() as u64 - 1
     }
@@ -172,7 +182,8 @@ impl Session {
     pub(super) fn has_room(&self, unsent: usize) -> bool {
         let out = self.pending.len();
         let expected = unsent + self.ready_bytes + out.saturating_mul(self.reply_bytes);
-        out == 0 || (out < PENDING_MAX && expected <= OUTPUT_BYTES_MAX)
+        let small = self.asked_bytes <= ASKED_BYTES_MAX && expected <= OUTPUT_BYTES_MAX;
+        out == 0 || (out < PENDING_MAX && small)
     }
 
     /// Fills in the reply of a ticket.
@@ -183,6 +194,8 @@ impl Session {
         let bytes = reply.len();
         if let Some(pending) = self.pending(ticket) {
             pending.state = State::Ready(reply);
+            let asked = pending.asked.map_or(0, |asked| asked.bytes);
+            self.asked_bytes -= asked;
             self.ready_bytes += bytes;
         }
     }

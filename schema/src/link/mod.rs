@@ -2,7 +2,7 @@
 //!
 //! A link is opened by one shard of one node. It carries that shard's requests, slot messages and
 //! routes; back come only the replies to its requests. [`Batch`] gathers what one turn of a shard
-//! has to say, [`read`] takes a frame apart without copying bodies.
+//! has to say, [`read()`] takes a frame apart without copying bodies.
 
 mod read;
 mod write;
