@@ -29,6 +29,9 @@ pub enum Malformed {
         /// As allowed.
         max: usize,
     },
+    /// A term, era or number of a change that nobody has counted to.
+    #[error("{0} is no number that anybody has counted to")]
+    Number(u64),
     /// Text that is not UTF-8.
     #[error("text that is not UTF-8")]
     Text(#[from] std::str::Utf8Error),
@@ -128,14 +131,14 @@ fn read_slot_message(message: wire::slot_message::Reader<'_>) -> Result<SlotMess
                 changes.push(read_change(change)?);
             }
             Body::Append {
-                prev: read_version(append.get_prev()?),
-                committed: read_version(append.get_committed()?),
+                prev: read_version(append.get_prev()?)?,
+                committed: read_version(append.get_committed()?)?,
                 changes,
             }
         }
         w::Ack(ack) => {
             let ack = ack?;
-            Body::Ack { last: read_version(ack.get_last()?), member: ack.get_member() }
+            Body::Ack { last: read_version(ack.get_last()?)?, member: ack.get_member() }
         }
         w::Open(open) => {
             let open = open?;
@@ -149,19 +152,19 @@ fn read_slot_message(message: wire::slot_message::Reader<'_>) -> Result<SlotMess
             let close = close?;
             Body::Close {
                 snapshot: close.get_snapshot(),
-                last: read_version(close.get_last()?),
-                committed: read_version(close.get_committed()?),
+                last: read_version(close.get_last()?)?,
+                committed: read_version(close.get_committed()?)?,
                 config: read_config(close.get_config()?)?,
             }
         }
-        w::Stand(last) => Body::Stand(read_version(last?)),
-        w::Yield(last) => Body::Yield(read_version(last?)),
+        w::Stand(last) => Body::Stand(read_version(last?)?),
+        w::Yield(last) => Body::Yield(read_version(last?)?),
         w::Dismiss(version) => Body::Dismiss(version),
     };
     Ok(SlotMessage {
         slot: read_slot(message.get_slot())?,
-        era: Era(message.get_era()),
-        term: read_term(message.get_term()),
+        era: read_era(message.get_era())?,
+        term: read_term(message.get_term())?,
         body,
     })
 }
@@ -172,7 +175,7 @@ fn read_change(change: wire::change::Reader<'_>) -> Result<Change, Malformed> {
         wire::change::Data(records) => ChangeKind::Data(Arc::from(records?)),
         wire::change::Config(config) => ChangeKind::Config(read_config(config?)?),
     };
-    Ok(Change { version: read_version(change.get_version()?), kind })
+    Ok(Change { version: read_version(change.get_version()?)?, kind })
 }
 
 fn read_config(config: wire::config::Reader<'_>) -> Result<Config, Malformed> {
@@ -191,8 +194,8 @@ fn read_config(config: wire::config::Reader<'_>) -> Result<Config, Malformed> {
 fn read_route(route: wire::route::Reader<'_>) -> Result<Route, Malformed> {
     Ok(Route {
         slot: read_slot(route.get_slot())?,
-        era: Era(route.get_era()),
-        term: read_term(route.get_term()),
+        era: read_era(route.get_era())?,
+        term: read_term(route.get_term())?,
         leader: NodeId(read_id(route.get_leader()?)),
     })
 }
@@ -201,12 +204,22 @@ fn read_slot(number: u16) -> Result<Slot, Malformed> {
     Slot::new(number).ok_or(Malformed::Slot(number))
 }
 
-fn read_term(term: u32) -> Term {
-    Term(term.min(Term::MAX.0))
+/// A term that leaves room for the reigns that may follow: counting on must never overflow.
+fn read_term(term: u32) -> Result<Term, Malformed> {
+    let room = Term::MAX.0 / 2;
+    if term > room { Err(Malformed::Number(u64::from(term))) } else { Ok(Term(term)) }
 }
 
-fn read_version(version: wire::version::Reader<'_>) -> Version {
-    Version { term: read_term(version.get_term()), seq: version.get_seq() & ((1 << 40) - 1) }
+fn read_era(era: u64) -> Result<Era, Malformed> {
+    if era > u64::MAX / 2 { Err(Malformed::Number(era)) } else { Ok(Era(era)) }
+}
+
+fn read_version(version: wire::version::Reader<'_>) -> Result<Version, Malformed> {
+    let seq = version.get_seq();
+    if seq >= 1 << 39 {
+        return Err(Malformed::Number(seq));
+    }
+    Ok(Version { term: read_term(version.get_term())?, seq })
 }
 
 fn read_id(id: wire::id::Reader<'_>) -> u128 {

@@ -394,4 +394,26 @@ mod tests {
         assert_eq!(replies, requests);
         assert!(frames > 5, "{frames} frames");
     }
+
+    /// A peer that claims a term at the end of counting is refused before anybody counts on.
+    #[test]
+    fn a_term_without_room_above_is_malformed() {
+        let mut route = Route {
+            slot: Slot::default(),
+            era: crate::ids::Era::FIRST,
+            term: crate::ids::Term(5),
+            leader: crate::ids::NodeId(1),
+        };
+        let refused = |route: Route| {
+            let (mut batch, mut stream) = (Batch::default(), Vec::new());
+            batch.push_route(route);
+            batch.write(&mut stream);
+            read(&stream, |_| ()).is_err()
+        };
+        assert!(!refused(route));
+        route.term = crate::ids::Term::MAX;
+        assert!(refused(route));
+        (route.term, route.era) = (crate::ids::Term(5), crate::ids::Era(u64::MAX));
+        assert!(refused(route));
+    }
 }
