@@ -226,7 +226,9 @@ impl Node {
             self.stale = true;
         }
         self.pump(now);
-        if self.leaving && self.wish.settled && self.observed.replicas == 0 {
+        // Nobody is left to take anything, or everything is taken.
+        let nobody = self.wish.placement.candidates().is_empty();
+        if self.leaving && (nobody || (self.wish.settled && self.observed.replicas == 0)) {
             self.depart(now);
         }
     }

@@ -2,7 +2,7 @@
 
 use piccolo_schema::limits::KEY_BYTES_MAX;
 
-use super::spec::{Command, Refuse};
+use super::spec::{Command, Place, Refuse};
 use super::table::{CLIENT, INTERNAL};
 use crate::resp::Args;
 
@@ -49,6 +49,11 @@ pub fn all() -> &'static [Command] {
 pub fn resolve(args: &Args<'_>) -> Result<&'static Command, Refuse> {
     let command = find(args.get(0)).ok_or_else(|| unknown(args))?;
     if !command.arity_ok(args.len()) {
+        return Err(Refuse::Arity(command.name));
+    }
+    // Behind the name come whole groups of arguments, each beginning with a key.
+    let group = usize::from(command.keys.step.max(1));
+    if matches!(command.place, Place::Split(..)) && !(args.len() - 1).is_multiple_of(group) {
         return Err(Refuse::Arity(command.name));
     }
     for index in command.keys(args.len()) {
@@ -188,6 +193,8 @@ mod tests {
         );
         assert_eq!(refusal(b"GET\n"), "ERR wrong number of arguments for 'get' command");
         assert_eq!(refusal(b"set a\n"), "ERR wrong number of arguments for 'set' command");
+        let odd = refusal(b"mset a 1 b\n");
+        assert_eq!(odd, "ERR wrong number of arguments for 'mset' command");
     }
 
     #[test]

@@ -73,6 +73,8 @@ impl Shard {
             }
             SessionCommand::Select => reply.error("ERR DB index is out of range"),
             SessionCommand::Command => command::docs::command(args, reply),
+            // EXEC forgets what was watched, whatever is queued.
+            SessionCommand::Unwatch => reply.ok(),
             SessionCommand::Config => info::config(self, args, reply),
             SessionCommand::Info => {
                 let text = info::info(self, args);
@@ -279,20 +281,16 @@ impl Shard {
                 seed: self.hasher.hash(&self.counters.commands.to_le_bytes()),
             },
             Sweep::Scan => {
-                let number = |text: &[u8]| std::str::from_utf8(text).ok()?.parse::<u64>().ok();
-                let cursor = number(args.get(1)).ok_or("ERR invalid cursor")?;
-                let (mut count, mut filter) = (10, Vec::new());
+                let cursor = number::parse_u64(args.get(1)).ok_or("ERR invalid cursor")?;
+                let (mut count, mut filter) = (Some(10), Vec::new());
                 let mut rest = args.iter().skip(2);
                 while let (Some(option), value) = (rest.next(), rest.next()) {
                     let value = value.ok_or(SYNTAX)?;
                     if option.eq_ignore_ascii_case(b"count") {
-                        count = number(value)
-                            .ok_or("ERR value is not an integer or out of range")?
-                            .try_into()
-                            .unwrap_or(usize::MAX);
-                        if count == 0 {
-                            return Err(SYNTAX);
-                        }
+                        let given = number::parse_i64(value)
+                            .ok_or("ERR value is not an integer or out of range")?;
+                        count = usize::try_from(given).ok().filter(|count| *count > 0);
+                        let Some(_) = count else { return Err(SYNTAX) };
                     } else if option.eq_ignore_ascii_case(b"match")
                         || option.eq_ignore_ascii_case(b"type")
                     {
@@ -303,7 +301,7 @@ impl Shard {
                 }
                 let led = (self.counters.slots_led as usize).max(1);
                 let slot_keys = self.counters.keys as usize / led;
-                SweepKind::Scan { cursor, count, filter, slot_keys }
+                SweepKind::Scan { cursor, count: count.unwrap_or(10), filter, slot_keys }
             }
         })
     }
@@ -354,6 +352,7 @@ impl Shard {
                 let line = clients::line(session, now);
                 self.say(key, |reply| reply.verbatim(*b"txt", &line));
             }
+            Own::Reply(ReplyMode::Skip) if session.reply_mode == ReplyMode::Off => {}
             Own::Reply(mode) => {
                 session.reply_mode = mode;
                 if mode == ReplyMode::On {

@@ -37,6 +37,18 @@ impl Shard {
                 self.say(key, |reply| reply.error("ERR transaction of more than 64 MiB"));
                 return true;
             }
+            let about_connection = matches!(
+                command.place,
+                Place::Session(
+                    SessionCommand::Client | SessionCommand::Hello | SessionCommand::Auth
+                )
+            );
+            if about_connection {
+                transaction.failed = true;
+                let text = "ERR Command not allowed inside a transaction";
+                self.say(key, |reply| reply.error(text));
+                return true;
+            }
             transaction.bytes += body.len();
             transaction.commands.push(Queued { command, body: body.to_vec() });
             self.say(key, |reply| reply.status("QUEUED"));
@@ -91,12 +103,6 @@ impl Shard {
         merge: Merge,
         args: &Args<'_>,
     ) -> bool {
-        let keys = command.keys(args.len()).count();
-        if args.len() != 1 + keys * usize::from(command.keys.step.max(1)) {
-            let refuse = command::Refuse::Arity(command.name).to_string();
-            self.say(key, |reply| reply.error(&refuse));
-            return true;
-        }
         self.begin_task(key, || Task::Split(Split::new(command, merge, args)))
     }
 

@@ -330,7 +330,13 @@ impl Shard {
             let Some(stream) = self.streams.get_mut(key) else { continue };
             let Role::Inlink(link) = &mut stream.role else { continue };
             link.batch.write(&mut stream.outbox.bytes);
+            let stuck = stream.outbox.unsent().len() > LINK_BYTES_MAX;
             self.streams.mark_dirty(key);
+            if stuck {
+                self.actions.push_back(Action::Warn("a peer does not read its replies".into()));
+                self.actions.push_back(Action::Close(key));
+                self.closed(key);
+            }
         }
     }
 }

@@ -397,10 +397,16 @@ impl Shard {
     /// States digests of the routes to one peer after the other: who has others answers with
     /// them.
     fn state_routes(&mut self) {
-        if self.now.moment.since(self.stated) < DIGESTS || self.peers.is_empty() {
+        if self.now.moment.since(self.stated) < DIGESTS {
             return;
         }
         self.stated = self.now.moment;
+        for seat in &mut self.seats {
+            seat.lower_fences(self.now.moment);
+        }
+        if self.peers.is_empty() {
+            return;
+        }
         self.stated_to = (self.stated_to + 1) % self.peers.len();
         let node = self.peers[self.stated_to].id;
         let digests = *self.routes.digests();

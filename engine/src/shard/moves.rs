@@ -5,8 +5,8 @@
 
 use std::time::Duration;
 
-use piccolo_ring::group::{Group, Step};
-use piccolo_schema::ids::{NodeId, Slot};
+use piccolo_ring::group::{Effect, Group, Step};
+use piccolo_schema::ids::{NodeId, Slot, Version};
 use piccolo_schema::slot_message::Records;
 use piccolo_schema::time::Moment;
 
@@ -154,7 +154,7 @@ impl Shard {
     pub(super) fn with_group(
         &mut self,
         place: usize,
-        act: impl FnOnce(&mut Group, &mut Vec<piccolo_ring::group::Effect>),
+        act: impl FnOnce(&mut Group, &mut Vec<Effect>),
     ) {
         let mut out = std::mem::take(&mut self.effects);
         if let Some(group) = &mut self.seats[place].group {
@@ -230,7 +230,9 @@ impl Shard {
         for place in 0..self.seats.len() {
             let slot = self.slot_at(place);
             let route = self.routes.get(slot);
-            let mine = self.seats[place].group.is_none()
+            // A replica without a vote cannot go on by itself.
+            let voteless = |group: &Group| !group.is_leader() && !group.config().has_voter(self.me);
+            let mine = self.seats[place].group.as_deref().is_none_or(voteless)
                 && self.wish.placement.primary(slot) == Some(self.me);
             let wait = match route.leader {
                 leader if !mine || leader == self.me || !leader.is_some() => None,
@@ -256,6 +258,16 @@ impl Shard {
         }
         for slot in lost {
             self.vacant_since.remove(&slot);
+            let place = self.place(slot);
+            let whole = |group: &Group| group.last() > Version::ZERO;
+            if self.seats[place].group.as_deref().is_some_and(whole) {
+                // It had everything when its leader went.
+                self.revive(slot);
+                continue;
+            }
+            if self.seats[place].group.is_some() {
+                self.run_effect(place, Effect::Drop);
+            }
             let route = *self.routes.get(slot);
             self.begin_slot(slot, Some((route.era, route.term)));
         }
@@ -269,8 +281,8 @@ impl Shard {
     ) {
         let place = self.place(slot);
         self.seats[place].group = Some(Box::new(Group::create(self.me, slot, before)));
-        self.run_effect(place, piccolo_ring::group::Effect::Leads);
-        self.run_effect(place, piccolo_ring::group::Effect::Serves);
+        self.run_effect(place, Effect::Leads);
+        self.run_effect(place, Effect::Serves);
     }
 
     /// When moves or repetitions next have work.

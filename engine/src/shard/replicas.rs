@@ -94,8 +94,12 @@ impl Shard {
                 self.busy.insert(slot);
                 self.recount = true;
             }
-            Effect::Void => self.replace_table(place, SlotTable::new()),
+            Effect::Void => {
+                self.replace_table(place, SlotTable::new());
+                self.bury_aside(place);
+            }
             Effect::Drop => {
+                self.bury_aside(place);
                 self.replace_table(place, SlotTable::new());
                 self.seats[place].group = None;
                 self.busy.insert(slot);
@@ -117,6 +121,14 @@ impl Shard {
         let old = std::mem::replace(&mut self.seats[place].table, with);
         self.counters.account((old.len(), old.bytes()), after);
         self.graves.push(old);
+    }
+
+    /// A snapshot that will never be whole is given back.
+    fn bury_aside(&mut self, place: usize) {
+        if let Some(moving) = &mut self.seats[place].moving {
+            let aside = std::mem::take(&mut moving.aside);
+            self.graves.push(aside);
+        }
     }
 
     fn report_fault(&mut self, fault: Result<(), record::NotARecord>) {

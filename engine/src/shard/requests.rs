@@ -148,7 +148,12 @@ impl Shard {
         }
         let to = self.destination(slot, bytes);
         let fence = self.fences[slot.index()];
-        if again && self.requests.overtakes(id, slot, (to, fence)) {
+        let away = match to {
+            Destination::Nowhere => true,
+            Destination::Peer(node, lane) => self.open_link(node, lane).is_none(),
+            Destination::Here | Destination::Sibling(_) => false,
+        };
+        if away || (again && self.requests.overtakes(id, slot, (to, fence))) {
             return self.park(id);
         }
         let (me, index) = (self.me, self.index);

@@ -5,8 +5,10 @@ use std::collections::VecDeque;
 use piccolo_ring::group::Group;
 use piccolo_schema::ids::{Slot, Version};
 use piccolo_schema::link::RequestKind;
+use piccolo_schema::time::Moment;
 
 use super::mesh::{Source, Work};
+use super::requests::DEADLINE;
 use super::session::ReplyTo;
 use crate::store::SlotTable;
 
@@ -35,7 +37,15 @@ pub(super) struct Moving {
     /// Replies that wait for a commit.
     gated: VecDeque<(Version, ReplyTo, Vec<u8>)>,
     /// Per asker, the round of bounces below which its requests are bounced still.
-    fences: Vec<(Source, u32)>,
+    fences: Vec<Fence>,
+}
+
+/// Requests of one asker below a round of bounces are bounced still.
+#[derive(Debug)]
+struct Fence {
+    source: Source,
+    round: u32,
+    raised: Moment,
 }
 
 /// Work that waits.
@@ -81,10 +91,10 @@ impl Seat {
     /// One that has seen the bounce lifts the fence.
     pub(super) fn fenced(&mut self, source: Source, fence: u32) -> bool {
         let Some(moving) = &mut self.moving else { return false };
-        let Some(at) = moving.fences.iter().position(|(asker, _)| *asker == source) else {
+        let Some(at) = moving.fences.iter().position(|fence| fence.source == source) else {
             return false;
         };
-        let behind = fence < moving.fences[at].1;
+        let behind = fence < moving.fences[at].round;
         if !behind {
             moving.fences.swap_remove(at);
         }
@@ -92,11 +102,12 @@ impl Seat {
     }
 
     /// Remembers that a request of this asker was bounced.
-    pub(super) fn raise_fence(&mut self, source: Source, fence: u32) {
+    pub(super) fn raise_fence(&mut self, source: Source, fence: u32, now: Moment) {
         let fences = &mut self.moving().fences;
-        match fences.iter_mut().find(|(asker, _)| *asker == source) {
-            Some((_, at)) => *at = (*at).max(fence.wrapping_add(1)),
-            None => fences.push((source, fence.wrapping_add(1))),
+        let round = fence.wrapping_add(1);
+        match fences.iter_mut().find(|fence| fence.source == source) {
+            Some(fence) => (fence.round, fence.raised) = (fence.round.max(round), now),
+            None => fences.push(Fence { source, round, raised: now }),
         }
     }
 
@@ -141,6 +152,15 @@ impl Seat {
     pub(super) fn take_gated(&mut self) -> Vec<ReplyTo> {
         let Some(moving) = &mut self.moving else { return Vec::new() };
         moving.gated.drain(..).map(|(_, reply_to, _)| reply_to).collect()
+    }
+
+    /// Forgets fences that nothing can be behind any more: what was sent before them has been
+    /// given up by its asker.
+    pub(super) fn lower_fences(&mut self, now: Moment) {
+        if let Some(moving) = &mut self.moving {
+            moving.fences.retain(|fence| now.since(fence.raised) < 2 * DEADLINE);
+            self.calm();
+        }
     }
 
     /// Drops what only a moving slot has, if nothing of it is in use.

@@ -54,7 +54,7 @@ impl Shard {
 
     pub(super) fn bounce(&mut self, place: usize, work: &Work<'_>, reply_to: ReplyTo) {
         let seat = &mut self.seats[place];
-        seat.raise_fence(work.source, work.fence);
+        seat.raise_fence(work.source, work.fence, self.now.moment);
         let mut route = *self.routes.get(work.slot);
         if let Some(group) = &seat.group
             && (group.era(), group.term()) > (route.era, route.term)
@@ -249,12 +249,15 @@ fn run_one(
     };
     let args = Args::new(body, spans);
     let name = args.get(0);
-    let command = if internal { command::find_internal(name) } else { command::find(name) };
+    let command = if internal {
+        command::find_internal(name).filter(|command| command.arity_ok(args.len()))
+    } else {
+        // Again, though the asker has done so: it may be of another build, or no friend.
+        command::resolve(&args).ok()
+    };
     match command {
-        Some(command) if command.arity_ok(args.len()) => {
-            run_command(command, &args, full, keyspace, reply);
-        }
-        _ => reply.error("ERR malformed request"),
+        Some(command) => run_command(command, &args, full, keyspace, reply),
+        None => reply.error("ERR malformed request"),
     }
     end
 }

@@ -37,8 +37,10 @@ pub(super) enum ReplyMode {
     #[default]
     On,
     Off,
-    /// Not to the next command.
+    /// From the next command on, one is not answered.
     Skip,
+    /// This command is not answered, the next one is.
+    Skipping,
 }
 
 /// Why a connection's commands are not executed further just now.

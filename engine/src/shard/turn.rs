@@ -7,7 +7,7 @@ use super::Shard;
 use super::serve::run_command;
 use super::session::{OUTPUT_BYTES_MAX, Pause, ReplyMode};
 use super::stream::{Role, Stream, StreamKey};
-use crate::command::{self, Command, Place, SessionCommand};
+use crate::command::{self, Command, Place};
 use crate::resp::parse::{Parsed, Parser};
 use crate::resp::{Args, Reply, Span};
 
@@ -197,8 +197,11 @@ impl Shard {
         }
     }
 
-    fn is_paused(&mut self, key: StreamKey) -> bool {
-        self.streams.session(key).is_none_or(|session| session.pause != Pause::No)
+    fn is_paused(&self, key: StreamKey) -> bool {
+        let Some(stream) = self.streams.get(key) else { return true };
+        // What a client sent behind QUIT is not executed.
+        let Role::Client(session) = &stream.role else { return true };
+        stream.closing || session.pause != Pause::No
     }
 
     /// Executes one command or sends it on. Returns false if it has to wait: it is read again.
@@ -263,6 +266,7 @@ impl Shard {
                         transaction.failed = true;
                     }
                     self.say(key, |reply| reply.error(text));
+                    self.end_skip(key);
                 }
                 if item.fatal {
                     self.close_after_replies(key);
@@ -282,18 +286,19 @@ impl Shard {
         }
         if done {
             self.counters.commands += 1;
-            self.end_skip(key, command);
+            self.end_skip(key);
         }
         done
     }
 
-    /// CLIENT REPLY SKIP covers the one command after it.
-    fn end_skip(&mut self, key: StreamKey, command: &Command) {
-        if let Some(session) = self.streams.session(key)
-            && session.reply_mode == ReplyMode::Skip
-            && !matches!(command.place, Place::Session(SessionCommand::Client))
-        {
-            session.reply_mode = ReplyMode::On;
+    /// CLIENT REPLY SKIP covers the one command after it, whatever becomes of that.
+    fn end_skip(&mut self, key: StreamKey) {
+        if let Some(session) = self.streams.session(key) {
+            session.reply_mode = match session.reply_mode {
+                ReplyMode::Skip => ReplyMode::Skipping,
+                ReplyMode::Skipping => ReplyMode::On,
+                mode => mode,
+            };
         }
     }
 

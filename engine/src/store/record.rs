@@ -5,6 +5,7 @@
 //! deleted: key length, key; for a slot emptied: nothing.
 
 use piccolo_schema::ids::Version;
+use piccolo_schema::limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
 use piccolo_schema::time::UnixMillis;
 
 use super::Entry;
@@ -86,6 +87,9 @@ fn read_put(bytes: &[u8]) -> Result<(Record<'_>, &[u8]), NotARecord> {
     }
     let (key_length, rest) = take_u32(rest)?;
     let (value_length, rest) = take_u32(rest)?;
+    if key_length as usize > KEY_BYTES_MAX || value_length as usize > VALUE_BYTES_MAX {
+        return Err(NotARecord);
+    }
     let (key, rest) = take(rest, key_length)?;
     let (value, rest) = take(rest, value_length)?;
     Ok((Record::Put(Entry { key, value, expires, version: Version::unpacked(version) }), rest))
@@ -126,6 +130,15 @@ mod tests {
                 prop_assert_eq!(read(&bytes), Ok(Some((record, &behind[..]))));
                 prop_assert_eq!(read(&bytes[..whole - 1]).is_ok_and(|r| r.is_some()), false);
             }
+        }
+
+        #[test]
+        fn a_key_that_no_table_holds_is_no_record(more in 1_usize..100) {
+            let key = vec![b'k'; KEY_BYTES_MAX + more];
+            let entry = Entry { key: &key, value: b"", expires: None, version: Version::ZERO };
+            let mut bytes = Vec::new();
+            Record::Put(entry).write(&mut bytes);
+            prop_assert_eq!(read(&bytes), Err(NotARecord));
         }
 
         #[test]

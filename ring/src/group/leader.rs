@@ -40,6 +40,12 @@ impl Reign {
         }
     }
 
+    /// The link that what is said to a follower must take.
+    fn lane(&self, node: NodeId) -> Lane {
+        let progress = self.followers.iter().find(|progress| progress.node == node);
+        progress.map_or(Lane::Ordinary, |progress| progress.lane)
+    }
+
     pub(super) fn find(&mut self, node: NodeId) -> Option<&mut Progress> {
         self.followers.iter_mut().find(|progress| progress.node == node)
     }
@@ -238,7 +244,12 @@ impl Group {
     /// Asks a follower where it stands.
     pub(super) fn ask(&self, node: NodeId, out: &mut Vec<Effect>) {
         let body = Body::Append { prev: self.last, committed: self.committed, changes: Vec::new() };
-        self.send(node, Lane::Ordinary, body, out);
+        // Behind what is under way to it: asked ahead of a snapshot's end it would lack the slot.
+        let lane = match &self.role {
+            Role::Leader(reign) => reign.lane(node),
+            Role::Follower { .. } => Lane::Ordinary,
+        };
+        self.send(node, lane, body, out);
     }
 
     /// The link to `node` is new: whatever was under way on the old one is lost. A leader asks
@@ -323,6 +334,8 @@ impl Group {
         } else {
             progress.stage = Stage::Follows;
             (progress.acked, progress.sent) = (Version::ZERO, last);
+            // It has a while to build what was sent before it is asked.
+            progress.heard = true;
         }
         if !records.is_empty() {
             self.send(node, Lane::Bulk, Body::Piece { snapshot, records }, out);

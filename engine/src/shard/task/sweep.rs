@@ -95,7 +95,7 @@ impl Sweep {
     fn window(&self) -> u16 {
         match &self.kind {
             SweepKind::Scan { count, slot_keys, .. } => {
-                (count / slot_keys.max(&1) + 1).min(64) as u16
+                (count / slot_keys.max(&1)).min(63) as u16 + 1
             }
             SweepKind::RandomKey { .. } => 32,
             _ => WINDOW_SLOTS,
