@@ -10,6 +10,7 @@ use piccolo_ring::key_slot::slot_of;
 use piccolo_schema::ids::Slot;
 use piccolo_schema::link::RequestKind;
 
+use super::watch::ask_versions;
 use super::{Ask, Split, Task, command, is_error};
 use crate::command::Place;
 use crate::resp::{Args, Reply, Span, value};
@@ -129,14 +130,7 @@ impl Exec {
     }
 
     fn checks(&self) -> Vec<Ask> {
-        let ask = |(part, watched): (usize, &Watched)| Ask {
-            part: part as u32,
-            slot: watched.slot,
-            kind: RequestKind::Sweep,
-            write: false,
-            body: command(&[b"VERSION", &watched.key]),
-        };
-        self.watched.iter().enumerate().map(ask).collect()
+        ask_versions(&self.watched)
     }
 
     fn units(&self, units: &BTreeMap<Slot, Vec<usize>>) -> Vec<Ask> {

@@ -7,6 +7,18 @@ use super::{Ask, command, is_error};
 use crate::resp::{Reply, value};
 use crate::shard::session::Watched;
 
+/// What to ask to learn the versions that keys have now.
+pub(super) fn ask_versions(keys: &[Watched]) -> Vec<Ask> {
+    let ask = |(part, watched): (usize, &Watched)| Ask {
+        part: part as u32,
+        slot: watched.slot,
+        kind: RequestKind::Sweep,
+        write: false,
+        body: command(&[b"VERSION", &watched.key]),
+    };
+    keys.iter().enumerate().map(ask).collect()
+}
+
 /// Keys being asked for their versions.
 #[derive(Debug)]
 pub(in crate::shard) struct Watch {
@@ -25,14 +37,7 @@ impl Watch {
         if std::mem::replace(&mut self.asked, true) {
             return Vec::new();
         }
-        let ask = |(part, watched): (usize, &Watched)| Ask {
-            part: part as u32,
-            slot: watched.slot,
-            kind: RequestKind::Sweep,
-            write: false,
-            body: command(&[b"VERSION", &watched.key]),
-        };
-        self.keys.iter().enumerate().map(ask).collect()
+        ask_versions(&self.keys)
     }
 
     pub(super) fn take(&mut self, part: u32, answer: &[u8]) {
