@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::{self, Command};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::Process;
 use super::process::{run, run_well};
@@ -20,7 +21,9 @@ pub(crate) struct Network {
 impl Network {
     #[track_caller]
     pub(crate) fn new(count: usize) -> Self {
-        let id = process::id() % 10_000;
+        // The system takes a namespace down in its own time: no name is used twice in a run.
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let id = format!("{}x{}", process::id() % 10_000, NEXT.fetch_add(1, Ordering::Relaxed));
         let net = (process::id() % 250) as u8;
         let mut network = Self { bridge: format!("pcb{id}"), spaces: Vec::new(), net };
         let bridge = network.bridge.clone();
