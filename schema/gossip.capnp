@@ -82,6 +82,7 @@ struct Update {
   protocolMin @12 :UInt16;
   protocolMax @13 :UInt16;
   features @14 :UInt64;
+  clusterClient @15 :Address;  # where cluster clients reach it
 }
 
 enum State {

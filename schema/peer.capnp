@@ -51,6 +51,7 @@ struct Request {
   resp3 @3 :Bool;          # how the reply is to be written
   body @4 :Data;           # RESP, whole commands
   fence @5 :UInt32;        # rounds of bounces that the asker has seen for this slot
+  patienceMs @6 :UInt16;   # how long from now the asker waits: no use in executing it later
 
   enum Kind {
     command @0;            # one command of a client

@@ -46,7 +46,7 @@ fn scatter(number: u64) -> u64 {
 }
 
 fn entry(key: &Key) -> Entry<'_> {
-    Entry { key, value: &VALUE, expires: None, version: Version::ZERO.next() }
+    Entry { key, value: &VALUE, meta: b"", expires: None, version: Version::ZERO.next() }
 }
 
 fn filled() -> Vec<SlotTable> {

@@ -7,9 +7,10 @@
 
 use std::io::Write as _;
 use std::sync::Arc;
+use std::time::Duration;
 
 use piccolo_engine::resp::parse::Limits;
-use piccolo_engine::shard::{Control, Shard, ShardConfig, Shared};
+use piccolo_engine::shard::{Control, Door, Shard, ShardConfig, Shared};
 use piccolo_schema::ids::{ClusterId, NodeId};
 use piccolo_schema::time::{Moment, Now, UnixMillis};
 
@@ -47,7 +48,7 @@ fn main() {
     };
     let mut shard = Shard::new(config, now(0));
     shard.control(Control::Enter { cluster: ClusterId(7), create: true });
-    let client = shard.accept_client(([127, 0, 0, 1], 1).into());
+    let client = shard.accept_client(([127, 0, 0, 1], 1).into(), Door::Client);
     let inputs = |first: u64, turns: u64, pipeline: u64, set: bool| -> Vec<Vec<u8>> {
         let turn = |turn: u64| {
             let mut input = Vec::new();
@@ -71,6 +72,7 @@ fn main() {
             assert!(bytes > 0, "every command is answered at once");
             shard.sent(key, bytes);
         }
+        shard.turn_took(Duration::from_micros(1));
     }
 }
 

@@ -37,6 +37,15 @@ impl Changes {
     }
 }
 
+/// Keys that were looked for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Lookups {
+    /// And found.
+    pub hits: u64,
+    /// And not found.
+    pub misses: u64,
+}
+
 /// One slot while its leader executes one command, or one unit of several: whatever it changes
 /// gets one version.
 #[derive(Debug)]
@@ -48,6 +57,10 @@ pub struct Keyspace<'a> {
     changes: Option<&'a mut Changes>,
     dirty: bool,
     expired: u32,
+    /// Takes the lookups of what runs now.
+    lookups: Option<&'a mut Lookups>,
+    /// The same, while what runs does not only read.
+    lookups_paused: Option<&'a mut Lookups>,
     value_bytes_max: usize,
     cleared: Vec<SlotTable>,
 }
@@ -70,6 +83,8 @@ impl<'a> Keyspace<'a> {
             changes,
             dirty: false,
             expired: 0,
+            lookups: None,
+            lookups_paused: None,
             value_bytes_max: VALUE_BYTES_MAX,
             cleared: Vec::new(),
         }
@@ -80,6 +95,19 @@ impl<'a> Keyspace<'a> {
     #[must_use]
     pub fn with_value_bytes_max(self, value_bytes_max: usize) -> Self {
         Self { value_bytes_max, ..self }
+    }
+
+    /// The same with lookups counted.
+    #[must_use]
+    #[inline]
+    pub fn with_lookups(self, lookups: Option<&'a mut Lookups>) -> Self {
+        Self { lookups, ..self }
+    }
+
+    /// Says whether what runs from now on only reads: its lookups count, others do not.
+    pub fn set_reading(&mut self, reading: bool) {
+        let lookups = self.lookups.take().or(self.lookups_paused.take());
+        *(if reading { &mut self.lookups } else { &mut self.lookups_paused }) = lookups;
     }
 
     /// Bytes of a value at most.
@@ -113,6 +141,13 @@ impl<'a> Keyspace<'a> {
         self.table.len()
     }
 
+    /// Bytes that the live entry under `key` takes from the allocator, as asked for, its place in
+    /// the table left out.
+    pub fn entry_bytes(&mut self, key: Key<'_>) -> Option<usize> {
+        self.expire(key);
+        self.table.entry_bytes_of(key.hash, key.bytes)
+    }
+
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.table.is_empty()
@@ -127,7 +162,14 @@ impl<'a> Keyspace<'a> {
     #[inline]
     pub fn get(&mut self, key: Key<'_>) -> Option<Entry<'_>> {
         self.expire(key);
-        self.table.get(key.hash, key.bytes)
+        let entry = self.table.get(key.hash, key.bytes);
+        if let Some(lookups) = &mut self.lookups {
+            match entry {
+                Some(_) => lookups.hits += 1,
+                None => lookups.misses += 1,
+            }
+        }
+        entry
     }
 
     /// Deletes the entry under `key` if it has ended, as a change.
@@ -139,15 +181,39 @@ impl<'a> Keyspace<'a> {
         }
     }
 
-    /// Writes an entry.
+    /// Writes an entry without metadata.
     #[inline]
     pub fn put(&mut self, key: Key<'_>, value: &[u8], expires: Option<UnixMillis>) {
-        let entry = Entry { key: key.bytes, value, expires, version: self.version };
+        self.put_meta(key, value, b"", expires);
+    }
+
+    /// Writes an entry with metadata of at most 255 bytes.
+    ///
+    /// # Panics
+    ///
+    /// If there are more, which is checked where they come in.
+    #[inline]
+    pub fn put_meta(
+        &mut self,
+        key: Key<'_>,
+        value: &[u8],
+        meta: &[u8],
+        expires: Option<UnixMillis>,
+    ) {
+        let entry = Entry { key: key.bytes, value, meta, expires, version: self.version };
         self.table.put(key.hash, &entry);
         self.changed(key.hash, &Record::Put(entry));
     }
 
-    /// Writes an entry whose value, `value_bytes` zeros, is filled in by `fill`.
+    /// Writes an entry, with the metadata of the live one under `key` if there is one.
+    pub fn put_value(&mut self, key: Key<'_>, value: &[u8], expires: Option<UnixMillis>) {
+        self.expire(key);
+        self.table.put_value(key.hash, key.bytes, value, expires, self.version);
+        self.changed_as_stored(key);
+    }
+
+    /// Writes an entry whose value, `value_bytes` zeros, is filled in by `fill`, with the metadata
+    /// of the live one under `key` if there is one.
     pub fn put_with(
         &mut self,
         key: Key<'_>,
@@ -155,11 +221,12 @@ impl<'a> Keyspace<'a> {
         expires: Option<UnixMillis>,
         fill: impl FnOnce(&mut [u8]),
     ) {
+        self.expire(key);
         self.table.put_with(key.hash, key.bytes, value_bytes, expires, self.version, fill);
         self.changed_as_stored(key);
     }
 
-    /// Changes when the live entry under `key` ends. Returns whether there is one.
+    /// Changes only when the live entry under `key` ends. Returns whether there is one.
     pub fn set_expires(&mut self, key: Key<'_>, expires: Option<UnixMillis>) -> bool {
         let there = self.get(key).is_some();
         if there {

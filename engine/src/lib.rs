@@ -1,9 +1,10 @@
 //! One node of Piccolo.
 //!
 //! Pure half, driven by the simulator and by the threads alike: [`store`], [`resp`], [`command`],
-//! [`keyspace`]. It reads no clock, opens no socket and starts no thread.
+//! [`keyspace`], [`shard`] and [`node`]. It reads no clock, opens no socket and starts no thread.
 //!
-//! Around it: [`config`], the admin listener [`admin`], and the command line [`cli`].
+//! Around it: the threads and sockets in [`io`], the admin listener [`admin`], [`config`], and the
+//! command line [`cli`].
 
 pub mod admin;
 pub mod cli;

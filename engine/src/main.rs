@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use clap::error::ErrorKind;
-use piccolo_engine::cli::{self, Cli, CliError, Command};
+use piccolo_engine::cli::{self, Cli, CliError, Command, dev};
 use piccolo_engine::config::{Config, ConfigError, ServeFlags, one_line};
 
 #[global_allocator]
@@ -24,11 +24,15 @@ fn main() -> ExitCode {
             eprint!("{none}");
             return ExitCode::from(ConfigError::EXIT_CODE);
         }
-        Err(wrong) => return fail(&one_line(&wrong), ConfigError::EXIT_CODE),
+        Err(wrong) => {
+            let help = cli::help_of(std::env::args_os().nth(1).as_deref());
+            let message = format!("{} (see `{help}`)", one_line(&wrong));
+            return fail(&message, ConfigError::EXIT_CODE);
+        }
     };
     done(match cli.command {
         Command::Serve(flags) => return serve(*flags, &mut out),
-        Command::Dev(flags) => cli::dev::run(&flags, &mut out),
+        Command::Dev(flags) => return dev(flags, &mut out),
         Command::Members(flags) => cli::members::run(&flags, &mut out),
         Command::Ring(flags) => cli::ring::run(&flags, &mut out),
         Command::Locate(flags) => cli::locate::run(flags, &mut out),
@@ -45,6 +49,17 @@ fn done(outcome: Result<(), CliError>) -> ExitCode {
         }
         Err(error) => fail(&error.to_string(), error.exit_code()),
     }
+}
+
+fn dev(flags: dev::DevFlags, out: &mut Stdout) -> ExitCode {
+    let mut cluster = match dev::Cluster::of(flags) {
+        Ok(cluster) => cluster,
+        Err(error) => return done(Err(error)),
+    };
+    // Says why it ends before the nodes take their time to.
+    let code = done(cluster.run(out));
+    cluster.stop(out);
+    code
 }
 
 fn serve(flags: ServeFlags, out: &mut Stdout) -> ExitCode {

@@ -1,4 +1,5 @@
-//! The node: gossip told to the shards as members, routes' worth of placement, and fates.
+//! The node: what gossip says, told to the shards as members, those that are gone, and where slots
+//! should be.
 //!
 //! Pure like the shard: the reactor drives it in a node, the simulator in tests.
 
@@ -12,7 +13,7 @@ use piccolo_ring::placement::{Candidate, Placement};
 use piccolo_schema::ids::{ClusterId, NodeId};
 use piccolo_schema::time::Moment;
 
-use crate::shard::{Control, Members, PeerView, Wish};
+use crate::shard::{Control, Members, NodeView, PeerView, Wish};
 
 /// How long wishes must have been the same before slots move by them.
 const QUIET: Duration = Duration::from_secs(2);
@@ -22,6 +23,11 @@ const QUIET_MAX: Duration = Duration::from_secs(10);
 
 /// Time between two looks at what only time changes.
 const TICK: Duration = Duration::from_millis(100);
+
+/// How long a node that leads nothing any more still says where its slots went. Clients of a
+/// Redis Cluster hear of a move only by asking in the wrong place: most learn the whole map from
+/// the first MOVED, so this is time for the slowest to ask once.
+const FAREWELL: Duration = Duration::from_secs(2);
 
 /// What the node does about members beyond gossip.
 #[derive(Clone, Copy, Debug)]
@@ -41,6 +47,8 @@ pub struct Observed {
     pub missing: u64,
     /// Replicas held.
     pub replicas: u64,
+    /// Clients that may have to hear where slots went before this node is gone.
+    pub visitors: u64,
 }
 
 /// What the node asks of the one who drives it.
@@ -95,6 +103,8 @@ pub struct Node {
     ticked: Moment,
     stale: bool,
     leaving: bool,
+    /// Since when everything is moved out.
+    empty_since: Option<Moment>,
     stopped: bool,
     observed: Observed,
 }
@@ -115,6 +125,7 @@ impl Node {
             ticked: now,
             stale: true,
             leaving: false,
+            empty_since: None,
             stopped: false,
             observed: Observed::default(),
         }
@@ -228,9 +239,19 @@ impl Node {
         self.pump(now);
         // Nobody is left to take anything, or everything is taken.
         let nobody = self.wish.placement.candidates().is_empty();
-        if self.leaving && (nobody || (self.wish.settled && self.observed.replicas == 0)) {
+        if self.leaving && (nobody || self.farewell_over(now)) {
             self.depart(now);
         }
+    }
+
+    /// Whether everything is moved out, and clients had time to hear where to.
+    fn farewell_over(&mut self, now: Moment) -> bool {
+        if !self.wish.settled || self.observed.replicas > 0 {
+            self.empty_since = None;
+            return false;
+        }
+        let since = *self.empty_since.get_or_insert(now);
+        self.observed.visitors == 0 || now.since(since) >= FAREWELL
     }
 
     /// When [`Self::advance`] next has work.
@@ -354,7 +375,7 @@ impl Node {
     fn view(&self, now: Moment) -> Members {
         let me = self.gossip.me().id;
         let mut gone = self.superseded.clone();
-        let (mut peers, mut live, mut all) = (Vec::new(), 0, 0);
+        let (mut nodes, mut peers, mut live, mut all) = (Vec::new(), Vec::new(), 0, 0);
         let mut lowest_is_live = None;
         for member in self.gossip.members() {
             let left = member.state == State::Left;
@@ -364,12 +385,27 @@ impl Node {
                 peers.push(PeerView { id: member.id, address: member.peer });
             }
             if !left {
+                nodes.push(node_view(member));
                 all += 1;
                 live += usize::from(member.state.is_live());
                 lowest_is_live.get_or_insert(member.state.is_live());
             }
         }
         let majority = 2 * live > all || (2 * live == all && lowest_is_live == Some(true));
-        Members { peers, gone, majority }
+        Members { nodes, peers, gone, majority }
+    }
+}
+
+fn node_view(member: &Member) -> NodeView {
+    NodeView {
+        id: member.id,
+        name: member.name.clone(),
+        client: member.client,
+        cluster_client: member.cluster_client,
+        peer: member.peer,
+        state: member.state,
+        zone: member.zone.clone(),
+        weight: member.weight,
+        shards: member.shards,
     }
 }

@@ -39,7 +39,8 @@ fn what_is_wrong_ends_it_with_one_line_and_code_2() {
     assert!(refusal("serve --create --shards x", &[]).starts_with("invalid value 'x'"));
     assert_eq!(
         refusal("serve --clent x", &[]),
-        "unexpected argument '--clent' found; a similar argument exists: '--client'"
+        "unexpected argument '--clent' found; a similar argument exists: '--client' (see `piccolo \
+         serve --help`)"
     );
     assert!(refusal("serve --create", &[("PICCOLO_WEIGHT", "0")]).starts_with("--weight 0: give"));
     assert!(refusal("serve", &[("PICCOLO_CREATE", "perhaps")]).contains("--create"));
@@ -47,6 +48,33 @@ fn what_is_wrong_ends_it_with_one_line_and_code_2() {
     assert!(refusal("locate", &[]).contains("<KEY>"));
     assert!(refusal("dev --nodes 33", &[]).contains("1..=32"));
     assert!(refusal("dev --base-port 65535", &[]).starts_with("--base-port 65535: 3 nodes need"));
+}
+
+#[test]
+fn a_wrong_command_line_is_told_where_help_is() {
+    for (line, help) in [
+        ("serve --shards x", "piccolo serve --help"),
+        ("dev --nodes 33", "piccolo dev --help"),
+        ("locate", "piccolo locate --help"),
+        ("members -o xml", "piccolo members --help"),
+        ("bogus", "piccolo --help"),
+        ("--bogus serve", "piccolo --help"),
+    ] {
+        let text = refusal(line, &[]);
+        assert!(text.ends_with(&format!(" (see `{help}`)")), "{text}");
+    }
+}
+
+#[test]
+fn what_is_no_admin_address_is_refused_before_anybody_is_asked() {
+    for command in ["members", "ring", "locate k", "leave"] {
+        for address in ["", "nowhere", ":7381", "localhost:0", "http://127.0.0.1:7381"] {
+            let text = refusal(&format!("{command} --admin={address}"), &[]);
+            assert!(text.contains("'--admin <ADDR>'"), "{text}");
+        }
+    }
+    assert!(refusal("members", &[("PICCOLO_ADMIN", "nowhere")]).contains("write HOST:PORT"));
+    assert!(refusal("members --admin", &[]).contains("'--admin <ADDR>'"));
 }
 
 #[test]

@@ -39,6 +39,8 @@ pub struct Me {
     pub peer: SocketAddr,
     /// Where clients reach it.
     pub client: SocketAddr,
+    /// Where cluster clients reach it.
+    pub cluster_client: SocketAddr,
     /// Where its admin interface is.
     pub admin: SocketAddr,
     /// What may fail together with it; see [`check_zone`].
@@ -385,6 +387,7 @@ fn first_claim(me: Me, now: Moment) -> Member {
         said: State::Joining,
         peer: me.peer,
         client: me.client,
+        cluster_client: me.cluster_client,
         admin: me.admin,
         zone: me.zone,
         weight: me.weight,

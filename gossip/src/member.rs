@@ -27,6 +27,8 @@ pub struct Member {
     pub peer: SocketAddr,
     /// Where clients reach it.
     pub client: SocketAddr,
+    /// Where cluster clients reach it.
+    pub cluster_client: SocketAddr,
     /// Where its metrics and its admin interface are.
     pub admin: SocketAddr,
     /// What may fail together with it; empty: unknown.
@@ -156,6 +158,7 @@ pub(crate) mod tests {
             said: State::Alive,
             peer: address,
             client: address,
+            cluster_client: address,
             admin: address,
             zone: String::new(),
             weight: 1,
@@ -168,10 +171,21 @@ pub(crate) mod tests {
 
     /// A node that made a cluster alone and serves.
     pub(crate) fn alone(name: &str) -> crate::Gossip {
-        let Member { id, generation, peer, client, admin, zone, weight, shards, .. } =
-            member(name, 200);
-        let name = name.to_owned();
-        let me = crate::Me { name, id, generation, peer, client, admin, zone, weight, shards };
+        let member = member(name, 200);
+        let Member { id, generation, peer, client, cluster_client, admin, .. } = member;
+        let Member { name, zone, weight, shards, .. } = member;
+        let me = crate::Me {
+            name,
+            id,
+            generation,
+            peer,
+            client,
+            cluster_client,
+            admin,
+            zone,
+            weight,
+            shards,
+        };
         let start = crate::Start::Create(piccolo_schema::ids::ClusterId(1));
         let config = crate::Config::default();
         let mut gossip = crate::Gossip::new(me, start, config, Moment(0), 1).unwrap();

@@ -112,6 +112,7 @@ fn write_member(mut to: wire::update::Builder<'_>, member: &Member) {
     to.set_said(write_state(member.said));
     write_address(to.reborrow().init_peer(), member.peer);
     write_address(to.reborrow().init_client(), member.client);
+    write_address(to.reborrow().init_cluster_client(), member.cluster_client);
     write_address(to.reborrow().init_admin(), member.admin);
     to.set_zone(member.zone.as_str());
     to.set_weight(member.weight);
@@ -241,6 +242,7 @@ fn read_member(update: wire::update::Reader<'_>) -> Result<Member, Malformed> {
         said: read_state(update.get_said()?),
         peer: read_peer(update.get_peer()?)?,
         client: read_address(update.get_client()?)?,
+        cluster_client: read_address(update.get_cluster_client()?)?,
         admin: read_address(update.get_admin()?)?,
         zone: zone.map_err(|fault| Malformed::Text { what: "zone", fault })?,
         weight: update.get_weight(),
@@ -339,6 +341,7 @@ mod tests {
             said: State::Leaving,
             peer: address,
             client: address,
+            cluster_client: address,
             admin: address,
             zone: "z".repeat(NAME_BYTES_MAX),
             weight: u16::MAX,

@@ -1,6 +1,5 @@
 //! Who SHOULD own a slot, and who does. No I/O, no clock, no randomness.
 //!
-//! * [`key_slot`]: which slot a key belongs to.
 //! * [`placement`]: which nodes a slot should be on, as a pure function of who is a member.
 //! * [`group`]: which nodes do own a slot, and how that changes.
 //! * [`token`]: where on the ring a member's name puts it.
@@ -9,7 +8,6 @@
 
 mod assignment;
 pub mod group;
-pub mod key_slot;
 pub mod placement;
 mod share;
 pub mod stable_hash;

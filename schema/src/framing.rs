@@ -67,9 +67,17 @@ fn word32(stream: &[u8], at: usize) -> Option<u32> {
 ///
 /// The bytes are not one message.
 pub fn open(frame: &[u8]) -> capnp::Result<capnp::message::Reader<BufferSegments<&[u8]>>> {
-    let mut options = ReaderOptions::new();
     // Every word may be read four times over, as lists are counted before they are taken.
-    options.traversal_limit_in_words(Some(4 * FRAME_BYTES_MAX / WORD_BYTES)).nesting_limit(16);
+    open_within(frame, 4 * FRAME_BYTES_MAX / WORD_BYTES)
+}
+
+/// The same, of which `words` may be read at most, what is read twice counted twice.
+pub(crate) fn open_within(
+    frame: &[u8],
+    words: usize,
+) -> capnp::Result<capnp::message::Reader<BufferSegments<&[u8]>>> {
+    let mut options = ReaderOptions::new();
+    options.traversal_limit_in_words(Some(words)).nesting_limit(16);
     let segments = BufferSegments::new(frame, options)?;
     Ok(capnp::message::Reader::new(segments, options))
 }

@@ -1,10 +1,12 @@
-//! The wire of Piccolo: what nodes say to each other, in Cap'n Proto.
+//! The wire of Piccolo: what nodes and native clients say to each other, in Cap'n Proto.
 //!
 //! * [`ids`]: the numbers that travel: node, cluster, slot, era, term, version.
 //! * [`time`]: the two kinds of time, always passed in.
+//! * [`key_slot`]: which slot a key belongs to.
 //! * [`limits`]: how large anything on the wire may be.
 //! * [`framing`]: a byte stream cut into whole messages, incrementally and bounded.
 //! * [`link`]: the messages of a link between two nodes as Rust values.
+//! * [`kv`]: what a native client and a node say to each other, as Rust values.
 //! * [`slot_message`]: what the replicas of a slot say to each other.
 //! * [`generated`]: what `regenerate.sh` makes of the `.capnp` files; gossip reads and writes its
 //!   own datagrams with it.
@@ -14,6 +16,8 @@
 
 pub mod framing;
 pub mod ids;
+pub mod key_slot;
+pub mod kv;
 pub mod limits;
 pub mod link;
 pub mod slot_message;

@@ -4,6 +4,9 @@
 /// than a value.
 pub const KEY_BYTES_MAX: usize = 64 << 10;
 
+/// Longest metadata of a value, which only the native protocol sets: its length is one byte.
+pub const META_BYTES_MAX: usize = 255;
+
 /// Bytes of a value at most, unless configured lower.
 pub const VALUE_BYTES_MAX: usize = 64 << 20;
 
@@ -23,6 +26,19 @@ pub const FRAME_BYTES_MAX: usize = COMMAND_BYTES_MAX + FRAME_BYTES_AIM + (64 << 
 /// Segments of one Cap'n Proto message at most. Our writer makes few, since each one doubles.
 pub const FRAME_SEGMENTS_MAX: usize = 64;
 
+/// Bytes of a value in a frame between a client and a node at most: longer ones travel raw behind
+/// their frame.
+pub const INLINE_BYTES_MAX: usize = 64 << 10;
+
+/// Requests or replies in one frame between a client and a node at most.
+pub const FRAME_ITEMS_MAX: usize = 16 << 10;
+
+/// Bytes of a native client's first frame at most: it is read before its sender is known.
+pub const HELLO_BYTES_MAX: usize = 4 << 10;
+
+/// Nodes of a cluster, as clients hear of them, at most.
+pub const NODES_MAX: usize = 4096;
+
 /// Bytes above which a request takes the bulk link, so that it delays no small one.
 pub const ORDINARY_BYTES_MAX: usize = 64 << 10;
 
@@ -39,4 +55,5 @@ pub const VOTERS_MAX: usize = 5;
 pub const PROTOCOL: (u16, u16) = (1, 1);
 
 const _: () = assert!(ORDINARY_BYTES_MAX < FRAME_BYTES_AIM);
+const _: () = assert!(INLINE_BYTES_MAX < FRAME_BYTES_AIM);
 const _: () = assert!(FRAME_BYTES_MAX > COMMAND_BYTES_MAX + FRAME_BYTES_AIM);

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use piccolo_schema::ids::Slot;
 use piccolo_tests::cluster::Begin;
 use piccolo_tests::faults::Weather;
 use piccolo_tests::for_seeds;
@@ -13,6 +14,31 @@ fn no_errors(world: &World) {
     assert!(world.history.errors.is_empty(), "{}", world.describe());
 }
 
+/// Clients finish what they are at; then everything written is found, and no error was heard.
+fn all_is_found(world: &mut World) {
+    world.quiet_clients();
+    world.audit();
+    no_errors(world);
+}
+
+/// A settled cluster serves again without an error; what is written from now on is found.
+fn all_is_found_after_a_loss(world: &mut World) {
+    world.history.recover();
+    let errors = world.history.errors.len();
+    world.busy_again();
+    world.run(2 * SECOND);
+    world.quiet_clients();
+    world.audit();
+    assert_eq!(world.history.errors.len(), errors, "{}", world.describe());
+}
+
+/// What a node serves may be lost with it, or served elsewhere meanwhile.
+fn give_up_on(world: &mut World, victim: usize) {
+    let served = world.served_by();
+    world.history.forfeit(|slot| served[slot.index()] == Some(victim));
+    (world.checkers.slow, world.checkers.split) = (true, true);
+}
+
 #[test]
 fn one_node_alone_serves() {
     for_seeds("one_node_alone_serves", 0..64, |seed| {
@@ -21,9 +47,7 @@ fn one_node_alone_serves() {
         world.settle(10 * SECOND);
         world.add_busy_clients(3, &[0], 10);
         world.run(2 * SECOND);
-        world.quiet_clients();
-        world.audit();
-        no_errors(&world);
+        all_is_found(&mut world);
         assert!(world.history.replies > 100, "{} replies", world.history.replies);
     });
 }
@@ -36,9 +60,7 @@ fn three_nodes_form_a_cluster_and_serve_all() {
         world.settle(30 * SECOND);
         world.add_busy_clients(6, &[0, 1, 2], 10);
         world.run(2 * SECOND);
-        world.quiet_clients();
-        world.audit();
-        no_errors(&world);
+        all_is_found(&mut world);
     });
 }
 
@@ -157,9 +179,7 @@ fn a_node_killed_comes_back_under_its_name() {
     for_seeds("a_node_killed_comes_back_under_its_name", 0..64, |seed| {
         let mut world = three_and_clients(seed, &[1, 2, 1 + (seed % 3) as u16, 1], 5);
         let victim = world.time.below(3);
-        let served = world.served_by();
-        world.history.forfeit(|slot| served[slot.index()] == Some(victim));
-        (world.checkers.slow, world.checkers.split) = (true, true);
+        give_up_on(&mut world, victim);
         world.kill(victim);
         let away = world.time.micros(100_000..=50_000_000);
         world.run(away);
@@ -168,13 +188,7 @@ fn a_node_killed_comes_back_under_its_name() {
         world.run(2 * SECOND);
         world.settle(120 * SECOND);
         world.quiet_clients();
-        world.history.recover();
-        let errors = world.history.errors.len();
-        world.busy_again();
-        world.run(2 * SECOND);
-        world.quiet_clients();
-        world.audit();
-        assert_eq!(world.history.errors.len(), errors, "{}", world.describe());
+        all_is_found_after_a_loss(&mut world);
     });
 }
 
@@ -183,9 +197,7 @@ fn a_node_cut_off_for_a_minute_converges() {
     for_seeds("a_node_cut_off_for_a_minute_converges", 0..64, |seed| {
         let mut world = three_and_clients(seed, &[1, 2, 1 + (seed % 3) as u16, 1], 4);
         let victim = world.time.below(3);
-        let served = world.served_by();
-        world.history.forfeit(|slot| served[slot.index()] == Some(victim));
-        (world.checkers.slow, world.checkers.split) = (true, true);
+        give_up_on(&mut world, victim);
         let ways = world.time.below(3);
         for other in (0..3).filter(|host| *host != victim) {
             let (out, back) = ((victim, other), (other, victim));
@@ -197,12 +209,102 @@ fn a_node_cut_off_for_a_minute_converges() {
         world.network.cuts.clear();
         world.settle(120 * SECOND);
         world.quiet_clients();
+        all_is_found_after_a_loss(&mut world);
+    });
+}
+
+/// The ring is about to change, and a slot of `leader`'s is to move to the host returned; nothing
+/// moves yet.
+fn slot_about_to_move(world: &mut World, leader: usize, candidates: usize) -> (Slot, usize) {
+    world.run_until("all see the ring that is to be", 10 * SECOND, |world| {
+        world.hosts.iter().filter_map(|host| host.life.as_ref()).all(|life| {
+            !life.node.wish().settled && life.node.wish().placement.candidates().len() == candidates
+        })
+    });
+    let (served, wished) = (world.served_by(), world.wished_by(leader));
+    let at_leader = |hosts: &[Option<usize>], slot: &Slot| hosts[slot.index()] == Some(leader);
+    let moving = Slot::all().filter(|slot| at_leader(&served, slot) && !at_leader(&wished, slot));
+    let moving: Vec<Slot> = moving.collect();
+    let slot = moving[world.time.below(moving.len())];
+    (slot, wished[slot.index()].expect("who is to own a slot runs"))
+}
+
+/// Runs until so many bytes of a slot, the only one with large values, have been learned, and
+/// asserts that these are not all.
+fn until_a_part_is_learned(world: &mut World, slot: Slot, ends: (usize, usize), bytes: usize) {
+    let (until, (leader, learner)) = (world.time.now + 30 * SECOND, ends);
+    while world.network.carried(leader, learner) < bytes {
+        assert!(world.time.now < until, "{slot} is not learned\n{}", world.describe());
+        world.run(Duration::from_millis(1));
+    }
+    let half = world.is_half_learned(slot, leader, learner);
+    assert!(half, "{slot} is no longer just being learned\n{}", world.describe());
+}
+
+/// A learner with a part of a slot has no vote and never will: whoever is to own the slot begins
+/// it anew.
+#[test]
+fn a_leader_lost_in_the_middle_of_a_snapshot_leaves_no_slot_without_one() {
+    let name = "a_leader_lost_in_the_middle_of_a_snapshot_leaves_no_slot_without_one";
+    for_seeds(name, 0..64, |seed| {
+        let (shards, last) = (1 + (seed % 3) as u16, 1 + (seed / 3 % 2) as u16);
+        let mut world = three_and_clients(seed, &[1, 2, shards, last], 4);
+        let victim = world.time.below(3);
+        let candidates = if seed % 4 == 3 {
+            world.terminate(victim);
+            2
+        } else {
+            world.start(3, &Begin::Join(vec![0, 1, 2]));
+            4
+        };
+        let (slot, learner) = slot_about_to_move(&mut world, victim, candidates);
+        let bytes = (1 << 20) + world.time.below(2 << 20);
+        world.fill(slot, bytes, learner);
+        let fair = world.network.weather;
+        // Slow enough that a snapshot takes many turns.
+        world.network.weather.window_bytes = 16 << 10;
+        world.network.weather.delay_micros = (30, 3000);
+        let part = bytes / 4 + world.time.below(bytes / 2);
+        until_a_part_is_learned(&mut world, slot, (victim, learner), part);
+        no_errors(&world);
+        let lost: Vec<bool> = Slot::all().map(|slot| world.is_only_copy(slot, victim)).collect();
+        assert!(lost[slot.index()], "the leader of {slot} alone has it whole");
+        world.history.forfeit(|slot| lost[slot.index()]);
+        world.checkers.slow = true;
+        world.kill(victim);
+        world.network.weather = fair;
+        world.settle(120 * SECOND);
+        world.quiet_clients();
         world.history.recover();
         let errors = world.history.errors.len();
-        world.busy_again();
-        world.run(2 * SECOND);
-        world.quiet_clients();
-        world.audit();
+        let writer = world.running()[world.time.below(world.running().len())];
+        world.overwrite_all(writer);
         assert_eq!(world.history.errors.len(), errors, "{}", world.describe());
+        all_is_found_after_a_loss(&mut world);
+    });
+}
+
+#[test]
+fn cluster_clients_are_sent_on_and_meet_no_error() {
+    for_seeds("cluster_clients_are_sent_on_and_meet_no_error", 0..64, |seed| {
+        let mut world = three_and_clients(seed, &[1 + (seed % 3) as u16, 2, 1, 2], 2);
+        world.add_cluster_clients(4, &[0, 1, 2, 3], 10);
+        world.run(SECOND);
+        world.start(3, &Begin::Join(vec![0, 1, 2]));
+        world.run(3 * SECOND);
+        world.settle(60 * SECOND);
+        let leaver = world.time.below(3);
+        world.terminate(leaver);
+        world.run_until("the leaver is gone", 40 * SECOND, |world| {
+            !world.running().contains(&leaver)
+        });
+        world.settle(60 * SECOND);
+        world.run(SECOND);
+        world.quiet_clients();
+        no_errors(&world);
+        let moved: usize = world.clients.iter().map(|client| client.moved).sum();
+        assert!(moved > 100, "only {moved} times sent on");
+        world.audit();
+        no_errors(&world);
     });
 }

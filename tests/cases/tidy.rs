@@ -65,7 +65,7 @@ const IMPURE: &[&str] = &[
     "std::env",
     "socket2",
     "tokio",
-    "hyper",
+    "hyper::",
     "core_affinity",
     "signal_hook",
     "Instant::now",

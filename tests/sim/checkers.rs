@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use piccolo_engine::shard::SlotProbe;
-use piccolo_schema::ids::{Era, NodeId, Slot, Term};
+use piccolo_schema::ids::{Era, NodeId, Slot, Term, Version};
 use piccolo_schema::slot_message::Route;
 
-use crate::cluster::Life;
+use crate::cluster::{Host, Life};
 use crate::world::World;
 
 /// Time within which every command is answered, one way or the other: the shard's own deadline
@@ -141,6 +141,28 @@ impl World {
         }
     }
 
+    /// Whether a host learns a slot from its leader, sole voter there, and does not have it whole:
+    /// a snapshot has been opened to it and not closed.
+    pub fn is_half_learned(&self, slot: Slot, leader: usize, learner: usize) -> bool {
+        let life = |host: usize| self.hosts[host].life.as_ref();
+        let (Some(from), Some(to)) = (life(leader), life(learner)) else { return false };
+        let (Some(led), Some(held)) = (from.probe(slot), to.probe(slot)) else { return false };
+        let (leader, learner) = (from.node.me(), to.node.me());
+        let learns = led.config.voters == [leader] && led.config.learners.contains(&learner);
+        led.serves && learns && held.leader == leader && held.last == Version::ZERO
+    }
+
+    /// Whether what was written to a slot may be lost with a host: it leads the slot, and nobody
+    /// else who runs has a vote in it.
+    pub fn is_only_copy(&self, slot: Slot, host: usize) -> bool {
+        let others = self.hosts.iter().filter(|other| other.index != host);
+        let voter = others.filter_map(|other| other.life.as_ref()).any(|life| {
+            life.probe(slot).is_some_and(|probe| probe.config.has_voter(life.node.me()))
+        });
+        let life = self.hosts[host].life.as_ref();
+        !voter && life.and_then(|life| life.probe(slot)).is_some_and(|probe| probe.leads)
+    }
+
     /// Why the cluster is not settled, if it is not.
     pub fn unsettled_because(&self) -> Option<String> {
         let mut nodes: Vec<Option<NodeId>> = Vec::new();
@@ -193,5 +215,14 @@ impl World {
             })
         };
         Slot::all().map(serves).collect()
+    }
+
+    /// Where each slot should be served, by host, as one host sees it.
+    pub fn wished_by(&self, host: usize) -> Vec<Option<usize>> {
+        let wish = self.hosts[host].life.as_ref().map(|life| life.node.wish());
+        let is = |host: &Host, id| host.life.as_ref().is_some_and(|life| life.node.me() == id);
+        let host_of = |id| self.hosts.iter().position(|host| is(host, id));
+        let owner = |slot| wish.and_then(|wish| wish.placement.primary(slot)).and_then(host_of);
+        Slot::all().map(owner).collect()
     }
 }

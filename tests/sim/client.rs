@@ -1,10 +1,13 @@
 //! Clients: one connection each, commands in pipelines, every reply checked.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::net::SocketAddr;
 use std::time::Duration;
 
+use piccolo_engine::shard::Door;
 use piccolo_schema::time::Moment;
 
+use crate::cluster::{PEER_PORT, host_at};
 use crate::history::Kind;
 use crate::network::End;
 use crate::reply::{self, Value};
@@ -12,11 +15,24 @@ use crate::timeline::Event;
 use crate::traffic;
 use crate::world::World;
 
+/// How often in a row a client may be sent on: slots of a few nodes that all move at once are
+/// behind it by then.
+const HOPS_MAX: usize = 6;
+
+/// The host that a reply of MOVED names.
+fn moved_to(value: &Value) -> Option<usize> {
+    let Value::Error(text) = value else { return None };
+    let address: SocketAddr = text.strip_prefix("MOVED ")?.split(' ').nth(1)?.parse().ok()?;
+    host_at(SocketAddr::new(address.ip(), PEER_PORT))
+}
+
 /// What a client waits to hear.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Op {
     /// The write of this number to this register is done.
     Wrote(usize, u64),
+    /// The write of this number to this register is done, whatever was there before.
+    Overwrote(usize, u64),
     /// The register has some write between these; `None`: the last attempted by then.
     Read(usize, u64, Option<u64>),
     /// Several registers, as for one.
@@ -37,7 +53,9 @@ impl Op {
     /// The register that it writes.
     fn writes(&self) -> Option<usize> {
         match self {
-            Self::Wrote(register, _) | Self::WrotePair(register, _) => Some(*register),
+            Self::Wrote(register, _)
+            | Self::Overwrote(register, _)
+            | Self::WrotePair(register, _) => Some(*register),
             _ => None,
         }
     }
@@ -63,6 +81,16 @@ pub struct Habits {
 pub struct Client {
     /// What it does by itself.
     pub habits: Habits,
+    /// By which door it comes in. At the cluster door it has one command under way at a time.
+    pub door: Door,
+    /// Where MOVED sent it last, until it is there.
+    sent_on: Option<usize>,
+    /// The command under way at the cluster door, to be sent again elsewhere.
+    asked: Vec<u8>,
+    /// How often it has been sent on since it was last answered.
+    pub hops: usize,
+    /// How often it has been sent on.
+    pub moved: usize,
     /// Hosts that it connects to.
     pub homes: Vec<usize>,
     /// Where it is or was connected last.
@@ -103,6 +131,11 @@ impl World {
         let index = self.clients.len();
         self.clients.push(Client {
             habits,
+            door: Door::Client,
+            sent_on: None,
+            asked: Vec::new(),
+            hops: 0,
+            moved: 0,
             homes: homes.to_vec(),
             host: homes[0],
             connection: None,
@@ -160,6 +193,9 @@ impl World {
             };
             let now = self.time.now;
             for (command, op) in commands {
+                if self.clients[index].door == Door::Cluster {
+                    self.clients[index].asked.clone_from(&command);
+                }
                 bytes.extend(command);
                 self.clients[index].sent.push_back((op, now));
             }
@@ -190,6 +226,8 @@ impl World {
             return self.stir(index, 10_000);
         }
         let host = open[self.time.below(open.len())];
+        // A node that leaves still takes in those that are sent to it.
+        let host = self.clients[index].sent_on.take().unwrap_or(host);
         let connection = self.network.open(&mut self.time, End::Client(index), host);
         let client = &mut self.clients[index];
         (client.host, client.connection) = (host, Some(connection));
@@ -221,10 +259,29 @@ impl World {
             self.clients[index].inbox.drain(..length);
             let front = self.clients[index].sent.pop_front();
             let (op, _) = front.expect("a reply that nobody asked for");
+            if let (Door::Cluster, Some(host)) = (self.clients[index].door, moved_to(&value)) {
+                return self.send_on(index, host, op);
+            }
+            self.clients[index].hops = 0;
             self.history.replies += 1;
             self.judge(index, &op, value);
         }
         self.think(index);
+    }
+
+    /// Goes where MOVED said and asks again.
+    fn send_on(&mut self, index: usize, host: usize, op: Op) {
+        let client = &mut self.clients[index];
+        client.hops += 1;
+        client.moved += 1;
+        assert!(client.hops <= HOPS_MAX, "client {index} is sent round: {}", self.describe());
+        client.sent_on = Some(host);
+        client.inbox.clear();
+        client.script.push_front((client.asked.clone(), op));
+        if let Some(connection) = client.connection.take() {
+            self.network.close(&mut self.time, connection, 0);
+        }
+        self.stir(index, 1);
     }
 
     fn judge(&mut self, index: usize, op: &Op, value: Value) {
@@ -238,6 +295,10 @@ impl World {
         }
         let wrong = match (op, value) {
             (Op::Wrote(register, number), value) => self.judge_write(*register, *number, &value),
+            (Op::Overwrote(register, number), Value::Status(said)) if said == "OK" => {
+                self.history.know(*register, *number);
+                None
+            }
             (Op::Read(register, low, high), Value::Bulk(read)) => {
                 self.judge_read(*register, *low, *high, read.as_deref())
             }

@@ -44,9 +44,12 @@ impl Host {
     }
 }
 
+/// The port of every host's peer address.
+pub const PEER_PORT: u16 = 7380;
+
 /// The peer address of a host.
 pub fn peer_address(host: usize) -> SocketAddr {
-    SocketAddr::from(([10, 0, 0, host as u8 + 1], 7380))
+    SocketAddr::from(([10, 0, 0, host as u8 + 1], PEER_PORT))
 }
 
 /// The host at a peer address.
@@ -117,10 +120,22 @@ impl Life {
         let (peer, epoch) = (host.address(), time.rng.random_range(0..1 << 40));
         let client = SocketAddr::new(peer.ip(), 7379);
         let admin = SocketAddr::new(peer.ip(), 7381);
+        let cluster_client = SocketAddr::new(peer.ip(), 7382);
         let generation = WALL_START_MILLIS + time.now.0 / 1000;
         let zone = String::new();
         let shards = host.shards;
-        let me = Me { name, id: me, generation, peer, client, admin, zone, weight: 1, shards };
+        let me = Me {
+            name,
+            id: me,
+            generation,
+            peer,
+            client,
+            cluster_client,
+            admin,
+            zone,
+            weight: 1,
+            shards,
+        };
         let id = me.id;
         let moment = Moment(time.now.0 + epoch);
         let (start, seeds) = match begin {
@@ -160,6 +175,7 @@ impl Life {
             unrouted: sum(|shared| shared.slots_unrouted.get()),
             missing: sum(|shared| shared.slots_missing.get()),
             replicas: sum(|shared| shared.replicas.get()),
+            visitors: 0,
         };
         if observed != self.last {
             self.last = observed;

@@ -2,8 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use piccolo_ring::key_slot::slot_of;
 use piccolo_schema::ids::Slot;
+use piccolo_schema::key_slot::slot_of;
+
+/// Bytes of padding from which on a register is large.
+const LARGE_BYTES: usize = 10_000;
+
+/// What large values are padded with, apart from all others: it shows where they have got to.
+pub const LARGE_PADDING: u8 = b'L';
 
 /// How a register is written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -29,7 +35,7 @@ pub struct Register {
     pub high: u64,
     /// The fate of some write is not known: its owner writes it no more.
     pub doubtful: bool,
-    /// Its slot was lost with a node: anything may be found.
+    /// Its slot was lost with a node: nothing may be found, or any write of this register.
     pub lost: bool,
     /// A read found this write before its turn: its fate must turn out not to be known. A read
     /// whose link was torn is asked again, after the writes behind it that were under way.
@@ -59,6 +65,11 @@ impl Register {
         key
     }
 
+    /// Whether its values are so large that clients leave it alone unless told to read it.
+    pub fn is_large(&self) -> bool {
+        self.padding >= LARGE_BYTES
+    }
+
     /// The slot.
     pub fn slot(&self) -> Slot {
         slot_of(&self.key)
@@ -84,7 +95,10 @@ impl Register {
             Kind::Number if Self::deletes(number) => None,
             Kind::Number => {
                 let padding = self.padding * (number as usize % 4);
-                Some(format!("{number}:{}", "x".repeat(padding)).into_bytes())
+                let byte = if self.is_large() { LARGE_PADDING } else { b'x' };
+                let mut value = format!("{number}:").into_bytes();
+                value.resize(value.len() + padding, byte);
+                Some(value)
             }
             Kind::Counter | Kind::Pair if number == 0 => None,
             Kind::Counter | Kind::Pair => Some(number.to_string().into_bytes()),
@@ -98,8 +112,8 @@ impl Register {
 
     /// Says what is wrong with a value read, if none of these writes made it.
     pub fn judge(&self, low: u64, high: u64, read: Option<&[u8]>) -> Option<String> {
-        let fits = (low..=high).any(|number| self.value(number).as_deref() == read);
-        if fits || self.lost {
+        let (low, high) = if self.lost { (0, self.high) } else { (low, high) };
+        if (low..=high).any(|number| self.value(number).as_deref() == read) {
             return None;
         }
         let text =
@@ -130,6 +144,13 @@ impl History {
     /// A write's fate will never be known.
     pub fn doubt(&mut self, register: usize) {
         self.registers[register].doubtful = true;
+    }
+
+    /// A write that did not depend on what was there is done, and no other is under way: what
+    /// the register holds is known, even if it was lost.
+    pub fn know(&mut self, register: usize, number: u64) {
+        let known = &mut self.registers[register];
+        (known.low, known.lost, known.doubtful) = (number, false, false);
     }
 
     /// Everything in these slots is lost, and whatever is written there from now on.

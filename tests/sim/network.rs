@@ -7,6 +7,7 @@ use piccolo_engine::shard::StreamKey;
 use piccolo_schema::time::Moment;
 
 use crate::faults::Weather;
+use crate::history::LARGE_PADDING;
 use crate::timeline::{Event, LifeId, Timeline};
 
 /// Who holds one end of a connection.
@@ -70,12 +71,15 @@ pub struct Network {
     pub cuts: BTreeSet<(usize, usize)>,
     connections: BTreeMap<u64, Connection>,
     number: u64,
+    /// Padding of large values that has arrived, in bytes, by the hosts it went from and to.
+    carried: BTreeMap<(usize, usize), usize>,
 }
 
 impl Network {
     /// A network without connections.
     pub fn new(weather: Weather) -> Self {
-        Self { weather, cuts: BTreeSet::new(), connections: BTreeMap::new(), number: 0 }
+        let (cuts, connections, carried) = Default::default();
+        Self { weather, cuts, connections, number: 0, carried }
     }
 
     /// Sends a datagram.
@@ -148,12 +152,23 @@ impl Network {
 
     /// Takes what has arrived at an end.
     pub fn take(&mut self, id: u64, at: usize) -> Option<Piece> {
-        let way = &mut self.connections.get_mut(&id)?.ways[at];
+        let connection = self.connections.get_mut(&id)?;
+        let way = &mut connection.ways[at];
         let piece = way.pieces.pop_front()?;
         if let Piece::Bytes(bytes) = &piece {
             way.bytes -= bytes.len();
+            if let (Some(from), Some(to)) = (connection.hosts[1 - at], connection.hosts[at]) {
+                let padding = bytes.iter().map(|byte| usize::from(*byte == LARGE_PADDING));
+                *self.carried.entry((from, to)).or_default() += padding.sum::<usize>();
+            }
         }
         Some(piece)
+    }
+
+    /// Bytes of large values that have arrived so far at one host from another: nothing else in
+    /// a stream has much of what they are padded with.
+    pub fn carried(&self, from: usize, to: usize) -> usize {
+        self.carried.get(&(from, to)).copied().unwrap_or(0)
     }
 
     /// One end lets go: what it wrote still arrives, then the end of the stream.

@@ -3,11 +3,18 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use piccolo_engine::shard::Door;
+use piccolo_schema::ids::Slot;
+use piccolo_schema::key_slot::slot_of;
+
 use crate::client::{Habits, Op};
 use crate::history::{Kind, Register};
 use crate::reply::command;
 use crate::timeline::Timeline;
 use crate::world::World;
+
+/// Bytes of the values that a slot is filled with.
+const FILL_VALUE_BYTES: usize = 40_000;
 
 /// Something to send and what is to be heard.
 type Commands = Vec<(Vec<u8>, Op)>;
@@ -26,6 +33,13 @@ pub fn habits(time: &mut Timeline, registers: usize) -> Habits {
 /// The next thing that a client asks for.
 pub fn next(world: &mut World, index: usize) -> Commands {
     let register = own_register(world, index);
+    if world.clients[index].door == Door::Cluster {
+        return match world.time.below(3) {
+            0 => write(world, register),
+            1 => read_own(world, register),
+            _ => read_any(world),
+        };
+    }
     match world.time.below(10) {
         0..4 => write(world, register),
         4..6 => read_own(world, register),
@@ -50,9 +64,12 @@ fn own_register(world: &mut World, index: usize) -> usize {
         return *register;
     }
     let number = world.history.registers.len();
+    let alone = world.clients[index].door == Door::Cluster;
     let kind = match number % 4 {
         0 | 1 => Kind::Number,
         2 => Kind::Counter,
+        // One command at a time makes no transaction.
+        _ if alone => Kind::Counter,
         _ => Kind::Pair,
     };
     let padding = world.clients[index].habits.padding;
@@ -63,6 +80,20 @@ fn own_register(world: &mut World, index: usize) -> usize {
         None => own.push(number),
     }
     number
+}
+
+/// Sets a register to its next value, whatever is there now: no deletion, nothing that counts on.
+fn overwrite(world: &mut World, register: usize) -> (Vec<u8>, Op) {
+    let known = &mut world.history.registers[register];
+    let next = known.high + 1;
+    known.high = if Register::deletes(next) { next + 1 } else { next };
+    let (number, key) = (known.high, &known.key);
+    let value = known.value(number).unwrap_or_default();
+    let command = match known.kind {
+        Kind::Number | Kind::Counter => command(&[b"SET", key, &value]),
+        Kind::Pair => command(&[b"MSET", key, &value, &known.second(), &value]),
+    };
+    (command, Op::Overwrote(register, number))
 }
 
 fn write(world: &mut World, register: usize) -> Commands {
@@ -105,8 +136,18 @@ pub fn read(world: &World, register: usize) -> Commands {
     }
 }
 
+/// Any register but a large one. The client that asks has small ones of its own.
+fn any_register(world: &mut World) -> usize {
+    loop {
+        let register = world.time.below(world.history.registers.len());
+        if !world.history.registers[register].is_large() {
+            return register;
+        }
+    }
+}
+
 fn read_any(world: &mut World) -> Commands {
-    let register = world.time.below(world.history.registers.len());
+    let register = any_register(world);
     read(world, register)
 }
 
@@ -115,7 +156,7 @@ fn read_many(world: &mut World) -> Commands {
     let mut keys = vec![b"MGET".to_vec()];
     let mut reads = Vec::new();
     for _ in 0..count {
-        let register = world.time.below(world.history.registers.len());
+        let register = any_register(world);
         keys.push(world.history.registers[register].key.clone());
         reads.push((register, world.history.registers[register].low));
     }
@@ -132,11 +173,55 @@ impl World {
         }
     }
 
+    /// Clients of Redis Cluster that are busy, and begin at any of these hosts.
+    pub fn add_cluster_clients(&mut self, count: usize, homes: &[usize], registers: usize) {
+        for _ in 0..count {
+            let habits = Habits { depth: 1, ..habits(&mut self.time, registers) };
+            let index = self.add_client(homes, habits);
+            self.clients[index].door = Door::Cluster;
+        }
+    }
+
     /// A client at one host that does as it is told.
     pub fn add_reader(&mut self, host: usize) -> usize {
         let habits =
             Habits { depth: 16, think_micros: (50, 100), registers: 0, padding: 0, busy: false };
         self.add_client(&[host], habits)
+    }
+
+    /// Writes so many bytes into one slot at a host, as large values, and waits until it is done.
+    pub fn fill(&mut self, slot: Slot, bytes: usize, host: usize) {
+        let mut tags = (0_u32..).map(|number| number.to_string());
+        let tag = tags.find(|tag| slot_of(tag.as_bytes()) == slot).unwrap_or_default();
+        let writer = self.add_reader(host);
+        for number in 0..bytes.div_ceil(FILL_VALUE_BYTES) {
+            let name = format!("{{{tag}}}:{number}");
+            let register = Register::new(Kind::Number, &name, FILL_VALUE_BYTES);
+            let register = self.history.add(register);
+            let command = overwrite(self, register);
+            self.clients[writer].script.push_back(command);
+        }
+        self.finish(writer);
+    }
+
+    /// Writes every register at a host, whatever became of it, so that each is known again.
+    /// Clients must be quiet.
+    pub fn overwrite_all(&mut self, host: usize) {
+        let writer = self.add_reader(host);
+        for register in 0..self.history.registers.len() {
+            let command = overwrite(self, register);
+            self.clients[writer].script.push_back(command);
+        }
+        self.finish(writer);
+    }
+
+    /// Runs until a client has done all that it was told.
+    fn finish(&mut self, client: usize) {
+        self.stir(client, 0);
+        self.run_until("a client has done its part", Duration::from_secs(15), |world| {
+            let client = &world.clients[client];
+            client.waiting() == 0 && client.script.is_empty()
+        });
     }
 
     /// Reads every register at every running host, then counts keys there. Clients must be quiet.

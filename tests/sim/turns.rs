@@ -96,6 +96,7 @@ impl World {
                     let connection = self.network.open(&mut self.time, opener, host);
                     desk.sockets.insert(stream, (connection, 0));
                 }
+                Action::Leave => panic!("no client of the simulator says SHUTDOWN"),
                 Action::Close(stream) => {
                     if let Some((connection, end)) = desk.sockets.remove(&stream) {
                         self.network.close(&mut self.time, connection, end);

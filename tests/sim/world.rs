@@ -307,7 +307,7 @@ impl World {
         let key = match opener {
             End::Client(index) => {
                 let address = SocketAddr::from(([10, 1, 0, index as u8], 40_000));
-                desk.shard.accept_client(address)
+                desk.shard.accept_client(address, self.clients[index].door)
             }
             _ => desk.shard.accept_link(),
         };

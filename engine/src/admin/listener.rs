@@ -19,6 +19,8 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::idle::IdleStream;
+use super::metrics::Metrics;
+use super::reply::Reply;
 use super::requests::Requests;
 use super::routes;
 use super::status::View;
@@ -85,8 +87,9 @@ pub fn start(
     listener: TcpListener,
     view: Arc<View>,
     requests: Arc<Requests>,
+    metrics: Metrics,
 ) -> io::Result<AdminHandle> {
-    start_with(listener, view, requests, Limits::default())
+    start_with(listener, view, requests, metrics, Limits::default())
 }
 
 /// Starts the listener.
@@ -98,6 +101,7 @@ pub fn start_with(
     listener: TcpListener,
     view: Arc<View>,
     requests: Arc<Requests>,
+    metrics: Metrics,
     limits: Limits,
 ) -> io::Result<AdminHandle> {
     listener.set_nonblocking(true)?;
@@ -107,7 +111,8 @@ pub fn start_with(
         tokio::net::TcpListener::from_std(listener)?
     };
     let (stop, stopped) = watch::channel(());
-    let context = Context { view, requests, limits, stopped };
+    let metrics = Arc::new(metrics);
+    let context = Context { view, requests, metrics, limits, stopped };
     let thread = std::thread::Builder::new()
         .name("admin".into())
         .spawn(move || runtime.block_on(context.accept_until_stopped(listener)))?;
@@ -119,6 +124,7 @@ pub fn start_with(
 struct Context {
     view: Arc<View>,
     requests: Arc<Requests>,
+    metrics: Arc<Metrics>,
     limits: Limits,
     stopped: watch::Receiver<()>,
 }
@@ -158,10 +164,14 @@ impl Context {
         }
     }
 
+    fn answer(&self, request: &Request<Incoming>) -> Reply {
+        routes::answer(request, &self.view.status(), &self.requests, &self.metrics)
+    }
+
     async fn serve(self, stream: TcpStream) {
         let stream = IdleStream::new(stream, self.limits.first_byte, self.limits.idle);
         let answer = service_fn(|request: Request<Incoming>| {
-            let reply = routes::answer(&request, &self.view.status(), &self.requests);
+            let reply = self.answer(&request);
             std::future::ready(Ok::<_, std::convert::Infallible>(reply))
         });
         // Without a timer hyper ignores its own limit on the head (hyper issue 3585).

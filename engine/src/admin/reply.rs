@@ -33,10 +33,19 @@ pub fn method_not_allowed(allow: &'static str) -> Reply {
     reply
 }
 
+/// A text of this media type.
+pub fn text(kind: &'static str, body: String) -> Reply {
+    whole(StatusCode::OK, kind, body.into())
+}
+
 fn write(status: StatusCode, kind: &'static str, body: &impl Serialize) -> Reply {
     // Our own types of strings and numbers: there is nothing that JSON could not hold.
     let mut text = serde_json::to_vec(body).unwrap_or_default();
     text.push(b'\n');
+    whole(status, kind, text)
+}
+
+fn whole(status: StatusCode, kind: &'static str, text: Vec<u8>) -> Reply {
     let mut reply = Response::new(Full::new(Bytes::from(text)));
     *reply.status_mut() = status;
     reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));

@@ -3,10 +3,12 @@
 use hyper::body::Body;
 use hyper::header::ORIGIN;
 use hyper::{Method, Request, StatusCode};
-use piccolo_ring::key_slot::slot_of;
+use piccolo_schema::key_slot::slot_of;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use super::discovery;
+use super::metrics::Metrics;
 use super::reply::{Reply, json, method_not_allowed, problem};
 use super::requests::{AdminRequest, Requests};
 use super::status::{MemberState, RangeStatus, Status};
@@ -39,7 +41,12 @@ pub struct LocateReply {
 }
 
 /// Answers one request.
-pub fn answer(request: &Request<impl Body>, status: &Status, requests: &Requests) -> Reply {
+pub fn answer(
+    request: &Request<impl Body>,
+    status: &Status,
+    requests: &Requests,
+    metrics: &Metrics,
+) -> Reply {
     if request.body().size_hint().upper().is_none_or(|bytes| bytes > BODY_BYTES_MAX) {
         return problem(StatusCode::PAYLOAD_TOO_LARGE, "no path here takes a body: send none");
     }
@@ -53,7 +60,7 @@ pub fn answer(request: &Request<impl Body>, status: &Status, requests: &Requests
             _ => method_not_allowed("POST"),
         };
     }
-    let Some(reply) = show(request.uri().path(), request.uri().query(), status) else {
+    let Some(reply) = show(request.uri().path(), request.uri().query(), status, metrics) else {
         let detail = format!("no such path: {}", request.uri().path());
         return problem(StatusCode::NOT_FOUND, &detail);
     };
@@ -64,14 +71,16 @@ pub fn answer(request: &Request<impl Body>, status: &Status, requests: &Requests
 }
 
 /// Answers what only looks.
-fn show(path: &str, query: Option<&str>, status: &Status) -> Option<Reply> {
+fn show(path: &str, query: Option<&str>, status: &Status, metrics: &Metrics) -> Option<Reply> {
     let ok = StatusCode::OK;
     Some(match path {
         "/livez" => json(ok, &json!({ "live": true })),
         "/readyz" => ready(status),
         "/version" => json(ok, &json!({ "name": "piccolo", "version": status.version })),
+        "/metrics" => metrics.reply(),
         "/v1/cluster" => cluster(status),
         "/v1/cluster/members" => json(ok, &status.members),
+        "/v1/cluster/prometheus-sd" => json(ok, &discovery::target_groups(&status.members)),
         "/v1/cluster/ring" => {
             let (digest, ranges) = (status.ring_digest.clone(), status.ring.clone());
             json(ok, &RingReply { digest, ranges })

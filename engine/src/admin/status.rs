@@ -59,6 +59,20 @@ pub struct Status {
     pub slots: Vec<SlotRangeStatus>,
     /// This node's shards.
     pub shards: Vec<ShardStatus>,
+    /// What the reactor has counted; for metrics alone.
+    #[serde(skip)]
+    pub counts: Counts,
+}
+
+/// What the reactor has counted since the node started.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// By gossip.
+    pub gossip: piccolo_gossip::Stats,
+    /// Clients turned away because there were as many as there may be.
+    pub clients_refused_full: u64,
+    /// Clients turned away because the node was leaving.
+    pub clients_refused_leaving: u64,
 }
 
 /// Where a member is in its life.
@@ -110,7 +124,10 @@ pub struct MemberStatus {
     pub peer: String,
     /// Address for Redis clients.
     pub client: String,
-    /// Address of its admin listener, which only its own machine can reach.
+    /// Address for clients of Redis Cluster.
+    pub cluster_client: String,
+    /// Address of its admin listener, which only its own machine can reach. Also what service
+    /// discovery names.
     pub admin: String,
     /// Zone; empty if it has none.
     pub zone: String,

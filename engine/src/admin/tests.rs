@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::status::{MemberState, MemberStatus, RangeStatus, ShardStatus, SlotRangeStatus};
+use super::status::{Counts, MemberState, MemberStatus, RangeStatus, ShardStatus, SlotRangeStatus};
 use super::*;
 use crate::cli::http::{self, Answer};
+use crate::shard::Shared;
 
 /// Far more than an answer takes; a test that waits this long has failed.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -20,6 +21,7 @@ fn member(name: &str, state: MemberState) -> MemberStatus {
         state,
         peer: format!("{name}:7380"),
         client: format!("{name}:7379"),
+        cluster_client: format!("{name}:7382"),
         admin: format!("{name}:7381"),
         zone: String::new(),
         weight: 1,
@@ -48,6 +50,7 @@ fn status() -> Status {
         ring_digest: "d1".into(),
         slots: vec![led(0, 99, None), led(100, 16383, Some("ben"))],
         shards: vec![ShardStatus { slots_led: 7, keys: 70, ..ShardStatus::default() }],
+        counts: Counts::default(),
     }
 }
 
@@ -71,8 +74,11 @@ impl Admin {
             count.fetch_add(1, Ordering::SeqCst);
         };
         let requests = Arc::new(Requests::new(wake));
+        let shared: Arc<[Shared]> = [Shared::default()].into();
+        let metrics = Metrics::new(Arc::clone(&view), shared, 0);
         let handle =
-            start_with(listener, Arc::clone(&view), Arc::clone(&requests), limits).unwrap();
+            start_with(listener, Arc::clone(&view), Arc::clone(&requests), metrics, limits);
+        let handle = handle.unwrap();
         Self { address, view, requests, woken, handle }
     }
 
@@ -126,6 +132,29 @@ fn every_path_answers() {
     assert_eq!((node.name.as_str(), node.slots_led(), node.keys()), ("anna", 7, 70));
     assert_eq!(node.members, [member("anna", MemberState::Alive)]);
     admin.handle.stop();
+}
+
+#[test]
+fn prometheus_can_scrape_and_finds_the_members_that_may_answer() {
+    let admin = Admin::start(Limits::default());
+    let metrics = admin.ask("GET", "/metrics");
+    let text = String::from_utf8(metrics.body).unwrap();
+    assert_eq!(metrics.status, 200);
+    assert!(text.contains("\npiccolo_uptime_seconds 5\n"), "{text}");
+    assert_eq!(admin.ask("POST", "/metrics").status, 405);
+    let zoned = MemberStatus { zone: "east".into(), ..member("carl", MemberState::Suspect) };
+    let gone = [member("dora", MemberState::Dead), member("eve", MemberState::Left)];
+    let members = [status().members, vec![zoned], gone.into()].concat();
+    admin.view.publish(Status { members, ..status() });
+    let groups = admin.json("/v1/cluster/prometheus-sd");
+    let targets: Vec<&Value> =
+        groups.as_array().unwrap().iter().map(|group| &group["targets"][0]).collect();
+    assert_eq!(targets, ["anna:7381", "ben:7381", "carl:7381"]);
+    assert_eq!(groups[0]["labels"]["node"], "anna");
+    assert_eq!(groups[0]["labels"].get("zone"), None);
+    assert_eq!(groups[2]["labels"]["zone"], "east");
+    assert_eq!(groups[2]["labels"]["__meta_piccolo_state"], "suspect");
+    assert_eq!(groups[2]["labels"]["__meta_piccolo_peer"], "carl:7380");
 }
 
 #[test]

@@ -4,6 +4,7 @@ mod child;
 mod ports;
 
 use std::io::Write;
+use std::net::SocketAddr;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
 
@@ -11,8 +12,8 @@ use clap::Args;
 use log::LevelFilter;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
-use self::child::Child;
-use self::ports::Ports;
+use self::child::{Child, Plan};
+use self::ports::{Ports, check_free, local};
 use super::deadline::Deadline;
 use super::error::CliError;
 use super::http;
@@ -45,6 +46,9 @@ pub struct DevFlags {
     #[arg(long, value_name = "PORT", default_value_t = 7379,
           value_parser = clap::value_parser!(u16).range(1..))]
     pub base_port: u16,
+    /// Port of REST; 0: none
+    #[arg(long, value_name = "PORT", default_value_t = 8080)]
+    pub rest_port: u16,
     /// Shards of each node
     #[arg(long, value_name = "N", default_value_t = 1,
           value_parser = clap::value_parser!(u16).range(1..=SHARDS_MAX))]
@@ -63,33 +67,11 @@ enum Event {
     /// Somebody wants it to end.
     Signal,
     /// The node of this index closed its output, which is its end.
-    Ended(usize),
-}
-
-/// Starts the nodes and stays until somebody ends it.
-///
-/// # Errors
-///
-/// Before anything is started: a port that is taken. After that: a node that ended by itself or
-/// did not become ready; the others are stopped.
-pub fn run(flags: &DevFlags, out: &mut dyn Write) -> Result<(), CliError> {
-    let ports = Ports::of_nodes(flags.base_port, flags.nodes)?;
-    for ports in &ports {
-        ports.check_free()?;
-    }
-    let (sender, events) = sync_channel(64);
-    watch_signals(sender.clone())?;
-    let mut cluster = Cluster { nodes: Vec::new(), events };
-    let outcome = cluster.start(flags, &ports, &sender).and_then(|()| {
-        cluster.await_ready()?;
-        greet(&cluster.nodes, out).map_err(CliError::Output)?;
-        cluster.await_end()
-    });
-    cluster.stop(out);
-    outcome.or_else(|end| match end {
-        End::Asked => Ok(()),
-        End::Failed(error) => Err(error),
-    })
+    Ended {
+        index: usize,
+        /// Whether there was any output.
+        spoke: bool,
+    },
 }
 
 /// Why waiting ended.
@@ -107,32 +89,89 @@ impl From<CliError> for End {
     }
 }
 
-/// The nodes, and what happens to them.
-struct Cluster {
-    nodes: Vec<Child>,
+/// The nodes, and what happens to them. Whoever lets them run stops them too, after saying why
+/// they have to end: stopping takes its time.
+#[derive(Debug)]
+pub struct Cluster {
+    flags: DevFlags,
+    ports: Vec<Ports>,
+    /// The nodes in the order of their ports, then cerializer, if it is there.
+    children: Vec<Child>,
+    sender: SyncSender<Event>,
     events: Receiver<Event>,
 }
 
 impl Cluster {
-    fn start(
-        &mut self,
-        flags: &DevFlags,
-        ports: &[Ports],
-        sender: &SyncSender<Event>,
-    ) -> Result<(), End> {
-        for (index, &own) in ports.iter().enumerate() {
-            let seed = ports.first().filter(|_| index > 0).map(|first| first.peer());
-            let ended = sender.clone();
-            let tell = move || ended.send(Event::Ended(index)).unwrap_or_default();
-            self.nodes.push(Child::start(index, own, seed, flags, tell)?);
+    /// One of which nothing runs yet. From now on, signals end [`Cluster::run`].
+    ///
+    /// # Errors
+    ///
+    /// If signals cannot be watched for.
+    pub fn of(flags: DevFlags) -> Result<Self, CliError> {
+        let (sender, events) = sync_channel(64);
+        watch_signals(sender.clone())?;
+        Ok(Self { flags, ports: Vec::new(), children: Vec::new(), sender, events })
+    }
+
+    /// Starts the nodes and stays until somebody ends it. Nodes may run yet when this returns.
+    ///
+    /// # Errors
+    ///
+    /// Before anything is started: a port that is taken. After that: a node that ended by itself
+    /// or did not become ready.
+    pub fn run(&mut self, out: &mut dyn Write) -> Result<(), CliError> {
+        match self.start().and_then(|()| self.stay(out)) {
+            Ok(()) | Err(End::Asked) => Ok(()),
+            Err(End::Failed(error)) => Err(error),
+        }
+    }
+
+    fn start(&mut self) -> Result<(), End> {
+        self.ports = Ports::of_nodes(self.flags.base_port, self.flags.nodes)?;
+        for ports in &self.ports {
+            ports.check_free()?;
+        }
+        if let Some(rest) = self.rest() {
+            check_free(rest, "rest-port")?;
+        }
+        for (index, own) in self.ports.clone().into_iter().enumerate() {
+            let seed = self.ports.first().filter(|_| index > 0).map(|first| first.peer());
+            self.add(Plan::node(index, own, seed, &self.flags)?)?;
         }
         Ok(())
+    }
+
+    fn add(&mut self, plan: Plan) -> Result<(), CliError> {
+        let (index, ended) = (self.children.len(), self.sender.clone());
+        let tell = move |spoke| ended.send(Event::Ended { index, spoke }).unwrap_or_default();
+        self.children.push(Child::start(plan, tell)?);
+        Ok(())
+    }
+
+    /// Where REST is to be.
+    fn rest(&self) -> Option<SocketAddr> {
+        Some(self.flags.rest_port).filter(|port| *port != 0).map(local)
+    }
+
+    fn stay(&mut self, out: &mut dyn Write) -> Result<(), End> {
+        self.await_ready()?;
+        if let Some(listen) = self.rest() {
+            if let Some(plan) = Plan::cerializer(listen, &self.ports, self.flags.log_level)? {
+                self.add(plan)?;
+                self.await_ready()?;
+            } else {
+                let text = "no REST: there is no program `cerializer` beside this one";
+                writeln!(out, "{text}").map_err(CliError::Output)?;
+            }
+        }
+        self.greet(out).map_err(CliError::Output)?;
+        self.await_end()
     }
 
     /// Waits until every node has every seat that is meant for it.
     fn await_ready(&mut self) -> Result<(), End> {
         let deadline = Deadline::after(READY_PATIENCE);
-        for index in 0..self.nodes.len() {
+        for index in 0..self.children.len() {
             while let Some(reason) = self.not_ready(index) {
                 if deadline.left().is_none() {
                     let node = self.name(index);
@@ -147,8 +186,8 @@ impl Cluster {
 
     /// What a node that is not ready waits for.
     fn not_ready(&self, index: usize) -> Option<String> {
-        let admin = self.nodes.get(index)?.ports.admin().to_string();
-        match http::exchange("GET", &admin, "/readyz", http::PATIENCE) {
+        let address = self.children.get(index)?.health.to_string();
+        match http::exchange("GET", &address, "/readyz", http::PATIENCE) {
             Ok(answer) if answer.status == 200 => None,
             Ok(answer) => Some(http::detail(&answer.body).unwrap_or_default()),
             Err(error) => Some(error.to_string()),
@@ -156,7 +195,7 @@ impl Cluster {
     }
 
     fn await_end(&mut self) -> Result<(), End> {
-        while self.nodes.iter_mut().any(Child::is_running) {
+        while self.nodes().iter_mut().any(Child::is_running) {
             self.next(None)?;
         }
         Ok(())
@@ -171,67 +210,86 @@ impl Cluster {
         match event {
             Err(RecvTimeoutError::Timeout) => Ok(()),
             Ok(Event::Signal) | Err(RecvTimeoutError::Disconnected) => Err(End::Asked),
-            Ok(Event::Ended(index)) => match self.nodes.get_mut(index).map(Child::wait) {
-                // It left, as it was asked to by `piccolo leave`.
-                Some(Ok(())) | None => Ok(()),
-                Some(Err(status)) => {
-                    Err(CliError::NodeEnded { node: self.name(index), status }.into())
+            Ok(Event::Ended { index, spoke }) => {
+                match self.children.get_mut(index).map(Child::wait) {
+                    // It left, as it was asked to by `piccolo leave`.
+                    Some(Ok(())) | None => Ok(()),
+                    Some(Err(status)) => {
+                        Err(CliError::NodeEnded { node: self.name(index), status, spoke }.into())
+                    }
                 }
-            },
+            }
         }
     }
 
     fn name(&self, index: usize) -> String {
-        self.nodes.get(index).map_or_else(String::new, |node| node.name.clone())
+        self.children.get(index).map_or_else(String::new, |child| child.name.clone())
+    }
+
+    fn nodes(&mut self) -> &mut [Child] {
+        let count = self.children.len().min(self.ports.len());
+        &mut self.children[..count]
+    }
+
+    /// Says where the nodes are and what to try.
+    fn greet(&self, out: &mut dyn Write) -> std::io::Result<()> {
+        writeln!(out, "{} nodes are ready:\n", self.ports.len())?;
+        for (child, ports) in self.children.iter().zip(&self.ports) {
+            writeln!(
+                out,
+                "  {}  clients {}  cluster clients {}  admin {}",
+                child.name,
+                ports.client(),
+                ports.cluster_client(),
+                ports.admin()
+            )?;
+        }
+        let (Some(first), Some(last)) = (self.ports.first(), self.ports.last()) else {
+            return Ok(());
+        };
+        let rest = self.children.get(self.ports.len()).map(|child| child.health);
+        let admin = first.admin();
+        writeln!(out, "\nTry, in another terminal:\n")?;
+        writeln!(out, "  redis-cli -p {} set greeting hello", first.client().port())?;
+        writeln!(out, "  redis-cli -p {} get greeting", last.client().port())?;
+        writeln!(out, "  redis-cli -c -p {} get greeting", first.cluster_client().port())?;
+        if let Some(rest) = rest {
+            writeln!(out, "  curl http://{rest}/v1/kv/greeting")?;
+        }
+        for command in ["members", "ring", "locate greeting"] {
+            writeln!(out, "  piccolo {command} --admin {admin}")?;
+        }
+        writeln!(out, "\nCtrl-C ends it.")?;
+        out.flush()
     }
 
     /// Asks every node to stop and waits for it; kills them after a while or a second signal.
-    fn stop(&mut self, out: &mut dyn Write) {
+    pub fn stop(mut self, out: &mut dyn Write) {
         let mut running: Vec<usize> = Vec::new();
-        for (index, node) in self.nodes.iter_mut().enumerate() {
-            if node.is_running() {
-                node.terminate();
+        for (index, child) in self.children.iter_mut().enumerate() {
+            if child.is_running() {
+                child.terminate();
                 running.push(index);
             }
         }
         if !running.is_empty() {
             // A terminal that has gone must not keep the nodes alive.
-            writeln!(out, "nodes to stop: {} (Ctrl-C again kills them)", running.len())
+            writeln!(out, "processes to stop: {} (Ctrl-C again kills them)", running.len())
                 .unwrap_or_default();
         }
         let deadline = Deadline::after(STOP_PATIENCE);
         while !running.is_empty() {
             let Some(left) = deadline.left() else { break };
             match self.events.recv_timeout(left) {
-                Ok(Event::Ended(ended)) => running.retain(|&index| index != ended),
+                Ok(Event::Ended { index: ended, .. }) => running.retain(|&index| index != ended),
                 Ok(Event::Signal) | Err(_) => break,
             }
         }
-        for node in &mut self.nodes {
-            node.kill();
-            node.wait().unwrap_or_default();
+        for child in &mut self.children {
+            child.kill();
+            child.wait().unwrap_or_default();
         }
     }
-}
-
-/// Says where the nodes are and what to try.
-fn greet(nodes: &[Child], out: &mut dyn Write) -> std::io::Result<()> {
-    writeln!(out, "{} nodes are ready:\n", nodes.len())?;
-    for node in nodes {
-        let ports = node.ports;
-        writeln!(out, "  {}  clients {}  admin {}", node.name, ports.client(), ports.admin())?;
-    }
-    let (Some(first), Some(last)) = (nodes.first(), nodes.last()) else { return Ok(()) };
-    let (one, other) = (first.ports.client().port(), last.ports.client().port());
-    let admin = first.ports.admin();
-    writeln!(out, "\nTry, in another terminal:\n")?;
-    writeln!(out, "  redis-cli -p {one} set greeting hello")?;
-    writeln!(out, "  redis-cli -p {other} get greeting")?;
-    for command in ["members", "ring", "locate greeting"] {
-        writeln!(out, "  piccolo {command} --admin {admin}")?;
-    }
-    writeln!(out, "\nCtrl-C ends it.")?;
-    out.flush()
 }
 
 /// Makes what ends a program of the terminal an event, read from a pipe in a thread of its own.

@@ -49,14 +49,18 @@ pub enum CliError {
         seconds: u64,
     },
     /// Another process listens on a port that `dev` needs.
-    #[error("address in use: {address} (another Redis or Piccolo? use --base-port)")]
+    #[error("address in use: {address} (another Redis or Piccolo? use --{flag})")]
     AddressInUse {
+        /// The flag by which another one is taken.
+        flag: &'static str,
         /// The first such address.
         address: SocketAddr,
     },
     /// A port that `dev` needs cannot be had for another reason.
-    #[error("cannot listen on {address}: {reason} (use --base-port)")]
+    #[error("cannot listen on {address}: {reason} (use --{flag})")]
     CannotListen {
+        /// The flag by which another one is taken.
+        flag: &'static str,
         /// The first such address.
         address: SocketAddr,
         /// What the system said.
@@ -73,12 +77,14 @@ pub enum CliError {
         last: u32,
     },
     /// A node of `dev` ended by itself.
-    #[error("{node} ended by itself ({status}): its last words are above")]
+    #[error("{node} ended by itself ({status}){}", last_words(*.spoke))]
     NodeEnded {
         /// Its name.
         node: String,
         /// How it ended.
         status: String,
+        /// Whether it said anything before, which was shown then.
+        spoke: bool,
     },
     /// A node of `dev` did not become ready.
     #[error("{node} is not ready after {seconds} seconds: {reason}")]
@@ -101,6 +107,10 @@ pub enum CliError {
     /// The answer could not be written.
     #[error("cannot write the answer: {0}")]
     Output(io::Error),
+}
+
+fn last_words(spoke: bool) -> &'static str {
+    if spoke { ": its last words are above" } else { "" }
 }
 
 impl CliError {

@@ -16,9 +16,11 @@ pub mod members;
 pub mod ring;
 mod table;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::ffi::OsStr;
 
-use crate::config::ServeFlags;
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+
+use crate::config::{ServeFlags, is_host_and_port};
 
 pub use error::CliError;
 
@@ -55,7 +57,8 @@ pub enum Command {
 #[derive(Args, Debug, Clone)]
 pub struct AskFlags {
     /// Admin address of the node to ask
-    #[arg(long, env = "PICCOLO_ADMIN", value_name = "ADDR", default_value = ADMIN_DEFAULT)]
+    #[arg(long, env = "PICCOLO_ADMIN", value_name = "ADDR", default_value = ADMIN_DEFAULT,
+          value_parser = admin_address)]
     pub admin: String,
     /// How to show the answer
     #[arg(short, long, value_enum, default_value_t = Output::Table)]
@@ -69,6 +72,20 @@ pub enum Output {
     Table,
     /// For programs.
     Json,
+}
+
+/// What a person types for help on the command that was called wrongly; `first` is the first
+/// argument of the program.
+pub fn help_of(first: Option<&OsStr>) -> String {
+    let cli = Cli::command();
+    let command = first.and_then(|first| cli.find_subcommand(first));
+    command
+        .map_or("piccolo --help".into(), |command| format!("piccolo {} --help", command.get_name()))
+}
+
+fn admin_address(text: &str) -> Result<String, &'static str> {
+    let fits = is_host_and_port(text);
+    fits.then(|| text.into()).ok_or("write HOST:PORT, such as 127.0.0.1:7381")
 }
 
 /// Writes `value` as JSON on lines of its own.

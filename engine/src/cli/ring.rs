@@ -113,10 +113,11 @@ fn draw(
     coloured: bool,
     out: &mut dyn Write,
 ) -> std::io::Result<()> {
-    let names: Vec<&str> = view.nodes.iter().map(|node| node.name.as_str()).collect();
-    let picture = Picture::of(&view.ring.ranges, &view.slots, &names);
+    let nodes: Vec<(&str, MemberState)> =
+        view.nodes.iter().map(|node| (node.name.as_str(), node.state)).collect();
+    let picture = Picture::of(&view.ring.ranges, &view.slots, &nodes);
     picture.draw(columns, coloured, out)?;
-    writeln!(out, "  a letter is small where somebody else leads, a dot where nobody does\n")?;
+    writeln!(out)?;
     let mut table = Table::new(&["", "NODE", "STATE", "SHARE", "SLOTS LED", "KEYS"]);
     for (index, node) in view.nodes.iter().enumerate() {
         let share = 100.0 * f64::from(node.slots_desired) / f64::from(Slot::COUNT);

@@ -7,7 +7,8 @@ use std::time::Duration;
 use super::http::{self, percent_encoded};
 use super::*;
 use crate::admin::status::{MemberState, MemberStatus, RangeStatus, ShardStatus, SlotRangeStatus};
-use crate::admin::{AdminHandle, Requests, Status, View, start};
+use crate::admin::{AdminHandle, Metrics, Requests, Status, View, start};
+use crate::shard::Shared;
 
 const SHORT: Duration = Duration::from_millis(50);
 
@@ -22,6 +23,7 @@ fn status() -> Status {
         state: MemberState::Alive,
         peer: "p".into(),
         client: client.into(),
+        cluster_client: "127.0.0.1:1".into(),
         admin: "127.0.0.1:1".into(),
         zone: String::new(),
         weight: 1,
@@ -44,7 +46,9 @@ fn node(status: Status) -> (String, AdminHandle, Arc<Requests>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let requests = Arc::new(Requests::new(|| {}));
-    let handle = start(listener, Arc::new(View::new(status)), Arc::clone(&requests)).unwrap();
+    let view = Arc::new(View::new(status));
+    let metrics = Metrics::new(Arc::clone(&view), [Shared::default()].into(), 0);
+    let handle = start(listener, view, Arc::clone(&requests), metrics).unwrap();
     (address, handle, requests)
 }
 

@@ -21,6 +21,22 @@ pub(super) enum BadArgument {
     Offset,
     #[error("ERR string exceeds maximum allowed size (proto-max-bulk-len)")]
     TooLong,
+    #[error("ERR no such key")]
+    NoSuchKey,
+    #[error("ERR source and destination objects are the same")]
+    SameKey,
+    #[error("ERR DB index is out of range")]
+    Database,
+    #[error("ERR Invalid condition. Use IFEQ or IFNE: digests of values are not supported")]
+    Condition,
+    #[error(
+        "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note \
+         that when switching between policies at runtime LRU and LFU data will take some time to \
+         adjust."
+    )]
+    NoFrequency,
+    #[error("ERR idle time not tracked: nothing is evicted here, so no access times are kept.")]
+    NoIdleTime,
     /// Of the command named.
     #[error("ERR invalid expire time in '{0}' command")]
     ExpireTime(&'static str),

@@ -33,13 +33,13 @@ pub(super) fn incrbyfloat(args: &Args<'_>, keyspace: &mut Keyspace<'_>, reply: &
     }
 }
 
-fn add(key: Key<'_>, by: i64, keyspace: &mut Keyspace<'_>) -> Result<i64, BadArgument> {
+pub(super) fn add(key: Key<'_>, by: i64, keyspace: &mut Keyspace<'_>) -> Result<i64, BadArgument> {
     let (value, expires) = match keyspace.get(key) {
         Some(entry) => (integer(entry.value)?, entry.expires),
         None => (0, None),
     };
     let value = value.checked_add(by).ok_or(BadArgument::Overflow)?;
-    keyspace.put(key, itoa::Buffer::new().format(value).as_bytes(), expires);
+    keyspace.put_value(key, itoa::Buffer::new().format(value).as_bytes(), expires);
     Ok(value)
 }
 
@@ -51,6 +51,6 @@ fn add_float(key: Key<'_>, by: &[u8], keyspace: &mut Keyspace<'_>) -> Result<Str
     };
     let sum = value.add(parse(by)?).ok_or(BadArgument::NotFinite)?;
     let text = sum.to_decimal();
-    keyspace.put(key, text.as_bytes(), expires);
+    keyspace.put_value(key, text.as_bytes(), expires);
     Ok(text)
 }

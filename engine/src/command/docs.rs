@@ -1,51 +1,21 @@
 //! COMMAND: what the registry knows, told to clients.
 
-use super::registry::{all, find};
+use super::registry::{all, find, find_full};
 use super::spec::{Command, Flags, Group, Merge, Place, SessionCommand, Sweep};
 use super::{bad_argument::BadArgument, glob};
 use crate::resp::{Args, Reply};
 
-const HELP: [&str; 13] = [
-    "COMMAND <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
-    "(no subcommand)",
-    "    Return details about all commands.",
-    "COUNT",
-    "    Return the total number of commands in this server.",
-    "LIST [FILTERBY <ACLCAT|PATTERN> <value>]",
-    "    Return a list of all commands, or of those that a filter lets through.",
-    "INFO [<command-name> ...]",
-    "    Return details about multiple commands.",
-    "DOCS [<command-name> ...]",
-    "    Return documentation details about multiple commands.",
-    "GETKEYS <full-command>",
-    "    Return the keys from a full command.",
-];
-
-/// Answers COMMAND and its subcommands COUNT, LIST, INFO, DOCS, GETKEYS and HELP.
+/// Answers COMMAND and its subcommands COUNT, LIST, INFO, DOCS and GETKEYS, as resolved.
 pub fn command(args: &Args<'_>, reply: &mut Reply<'_>) {
     if args.len() == 1 {
         return details_of(all().iter().map(Some), all().len(), reply);
     }
-    let subcommand = args.get(1);
-    match subcommand.to_ascii_lowercase().as_slice() {
-        b"count" if args.len() == 2 => reply.integer(all().len() as i64),
-        b"count" => BadArgument::Arity("command|count").write(reply),
+    match args.get(1).to_ascii_lowercase().as_slice() {
+        b"count" => reply.integer(all().len() as i64),
         b"info" => info(args, reply),
         b"docs" => docs(args, reply),
         b"list" => list(args, reply),
-        b"getkeys" if args.len() > 2 => get_keys(args, reply),
-        b"getkeys" => BadArgument::Arity("command|getkeys").write(reply),
-        b"help" if args.len() == 2 => {
-            reply.array(HELP.len());
-            for line in HELP {
-                reply.status(line);
-            }
-        }
-        b"help" => BadArgument::Arity("command|help").write(reply),
-        _ => {
-            let name = String::from_utf8_lossy(&subcommand[..subcommand.len().min(128)]);
-            reply.error(&format!("ERR unknown subcommand '{name}'. Try COMMAND HELP."));
-        }
+        _ => get_keys(args, reply),
     }
 }
 
@@ -53,7 +23,7 @@ fn info(args: &Args<'_>, reply: &mut Reply<'_>) {
     if args.len() == 2 {
         details_of(all().iter().map(Some), all().len(), reply);
     } else {
-        details_of(args.iter().skip(2).map(find), args.len() - 2, reply);
+        details_of(args.iter().skip(2).map(find_full), args.len() - 2, reply);
     }
 }
 
@@ -66,7 +36,7 @@ fn details_of<'c>(
     for command in commands {
         match command {
             Some(command) => details(command, reply),
-            None => reply.null_array(),
+            None => reply.null(),
         }
     }
 }
@@ -87,8 +57,11 @@ fn details(command: &Command, reply: &mut Reply<'_>) {
         reply.bulk(tip.as_bytes());
     }
     key_specs(command, reply);
-    // No subcommands of their own in the registry.
-    reply.set(0);
+    let subcommands = command.subcommands();
+    reply.set(subcommands.len());
+    for subcommand in subcommands {
+        details(subcommand, reply);
+    }
 }
 
 fn statuses(names: impl Iterator<Item = &'static str>, reply: &mut Reply<'_>) {
@@ -134,19 +107,22 @@ fn key_specs(command: &Command, reply: &mut Reply<'_>) {
 
 /// The categories that access control lists of Redis would put the command in.
 fn categories(command: &Command) -> impl Iterator<Item = &'static str> {
+    use SessionCommand as S;
     let flagged = |flag, name| command.flags.contains(flag).then_some(name);
     let group = match command.group {
+        _ if command.name.starts_with("command") => Some("@connection"),
         // Its subcommands are in categories, not it.
-        _ if matches!(command.place, Place::Session(SessionCommand::Client)) => None,
+        _ if matches!(command.place, Place::Container(_)) => None,
+        Group::Generic if matches!(command.place, Place::Session(S::Wait | S::WaitAof)) => {
+            Some("@connection")
+        }
         Group::Generic => Some("@keyspace"),
         Group::String => Some("@string"),
         Group::Connection => Some("@connection"),
         Group::Transactions => Some("@transaction"),
         Group::Server if matches!(command.place, Place::Sweep(_)) => Some("@keyspace"),
-        Group::Server if matches!(command.place, Place::Session(SessionCommand::Command)) => {
-            Some("@connection")
-        }
-        Group::Server | Group::Internal => None,
+        Group::Cluster if !command.name.starts_with("cluster") => Some("@connection"),
+        Group::Server | Group::Cluster | Group::Internal => None,
     };
     let speed = if command.flags.contains(Flags::FAST) { "@fast" } else { "@slow" };
     [
@@ -154,7 +130,8 @@ fn categories(command: &Command) -> impl Iterator<Item = &'static str> {
         flagged(Flags::READONLY, "@read"),
         flagged(Flags::WRITE, "@write"),
         Some(speed),
-        flagged(Flags::DANGEROUS, "@dangerous"),
+        flagged(Flags::ADMIN, "@admin"),
+        flagged(Flags::DANGEROUS, "@dangerous").or(flagged(Flags::ADMIN, "@dangerous")),
     ]
     .into_iter()
     .flatten()
@@ -176,7 +153,7 @@ fn tips(command: &Command) -> &'static [&'static str] {
             &["request_policy:all_shards", "nondeterministic_output_order"]
         }
         Place::Sweep(Sweep::Scan | Sweep::RandomKey) => &["nondeterministic_output"],
-        Place::Slot(_) | Place::Session(_) => &[],
+        Place::Slot(_) | Place::Session(_) | Place::Container(_) => &[],
     }
 }
 
@@ -184,12 +161,17 @@ fn docs(args: &Args<'_>, reply: &mut Reply<'_>) {
     let named: Vec<&Command> = if args.len() == 2 {
         all().iter().collect()
     } else {
-        args.iter().skip(2).filter_map(find).collect()
+        args.iter().skip(2).filter_map(find_full).collect()
     };
-    reply.map(named.len());
-    for command in named {
+    docs_of(named.into_iter(), reply);
+}
+
+fn docs_of<'c>(commands: impl ExactSizeIterator<Item = &'c Command>, reply: &mut Reply<'_>) {
+    reply.map(commands.len());
+    for command in commands {
+        let subcommands = command.subcommands();
         reply.bulk(command.name.as_bytes());
-        reply.map(3);
+        reply.map(3 + usize::from(!subcommands.is_empty()));
         for (name, text) in [
             ("summary", command.summary),
             ("since", command.since),
@@ -198,13 +180,18 @@ fn docs(args: &Args<'_>, reply: &mut Reply<'_>) {
             reply.bulk(name.as_bytes());
             reply.bulk(text.as_bytes());
         }
+        if !subcommands.is_empty() {
+            reply.bulk(b"subcommands");
+            docs_of(Box::new(subcommands.iter()) as Box<dyn ExactSizeIterator<Item = _>>, reply);
+        }
     }
 }
 
 fn list(args: &Args<'_>, reply: &mut Reply<'_>) {
     let filter: Vec<&[u8]> = args.iter().skip(2).collect();
     let names = |keep: &dyn Fn(&Command) -> bool| {
-        all().iter().filter(|command| keep(command)).map(|command| command.name).collect::<Vec<_>>()
+        let every = all().iter().flat_map(|one| std::iter::once(one).chain(one.subcommands()));
+        every.filter(|command| keep(command)).map(|command| command.name).collect::<Vec<_>>()
     };
     let names = match filter[..] {
         [] => names(&|_| true),
@@ -227,7 +214,11 @@ fn list(args: &Args<'_>, reply: &mut Reply<'_>) {
 
 fn get_keys(args: &Args<'_>, reply: &mut Reply<'_>) {
     let arguments = args.len() - 2;
-    let Some(command) = find(args.get(2)) else {
+    let command = find(args.get(2)).and_then(|command| match command.place {
+        Place::Container(_) if arguments > 1 => command.subcommand(args.get(3)),
+        _ => Some(command),
+    });
+    let Some(command) = command else {
         return reply.error("ERR Invalid command specified");
     };
     if command.keys.first == 0 {

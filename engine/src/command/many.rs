@@ -19,10 +19,19 @@ pub(super) fn mset(args: &Args<'_>, keyspace: &mut Keyspace<'_>, reply: &mut Rep
     if args.len().is_multiple_of(2) {
         return BadArgument::Arity("mset").write(reply);
     }
-    for index in (1..args.len()).step_by(2) {
-        keyspace.put(key_at(args, keyspace, index), args.get(index + 1), None);
-    }
+    put_all(args, keyspace);
     reply.ok();
+}
+
+/// All keys are in one slot, so that this is atomic.
+pub(super) fn msetnx(args: &Args<'_>, keyspace: &mut Keyspace<'_>, reply: &mut Reply<'_>) {
+    let free = (1..args.len())
+        .step_by(2)
+        .all(|index| keyspace.get(key_at(args, keyspace, index)).is_none());
+    if free {
+        put_all(args, keyspace);
+    }
+    reply.integer(i64::from(free));
 }
 
 pub(super) fn del(args: &Args<'_>, keyspace: &mut Keyspace<'_>, reply: &mut Reply<'_>) {
@@ -41,6 +50,12 @@ pub(super) fn exists(args: &Args<'_>, keyspace: &mut Keyspace<'_>, reply: &mut R
 /// Reading marks an entry as used, so this is EXISTS.
 pub(super) fn touch(args: &Args<'_>, keyspace: &mut Keyspace<'_>, reply: &mut Reply<'_>) {
     exists(args, keyspace, reply);
+}
+
+fn put_all(args: &Args<'_>, keyspace: &mut Keyspace<'_>) {
+    for index in (1..args.len()).step_by(2) {
+        keyspace.put(key_at(args, keyspace, index), args.get(index + 1), None);
+    }
 }
 
 fn remove(keyspace: &mut Keyspace<'_>, key: Key<'_>) -> bool {

@@ -29,7 +29,8 @@ pub fn find(name: &[u8]) -> Option<&'static Command> {
 
 /// The command that only shards send to each other by `name`: `EXPECT key version` in front of a
 /// unit, `VERSION key`, and the parts of sweeps, `SLOT.COUNT`, `SLOT.SCAN cursor count [MATCH
-/// pattern] [TYPE type]`, `SLOT.KEYS pattern`, `SLOT.RANDOM seed`, `SLOT.CLEAR`.
+/// pattern] [TYPE type]`, `SLOT.KEYS pattern`, `SLOT.RANDOM seed`, `SLOT.CLEAR`, and what
+/// [`super::native`] has.
 pub fn find_internal(name: &[u8]) -> Option<&'static Command> {
     INTERNAL_INDEX.find(INTERNAL, name)
 }
@@ -47,13 +48,16 @@ pub fn all() -> &'static [Command] {
 /// What to tell the client.
 #[inline]
 pub fn resolve(args: &Args<'_>) -> Result<&'static Command, Refuse> {
-    let command = find(args.get(0)).ok_or_else(|| unknown(args))?;
+    let mut command = find(args.get(0)).ok_or_else(|| unknown(args))?;
+    if matches!(command.place, Place::Container(_)) && args.len() > 1 {
+        command = command.subcommand(args.get(1)).ok_or_else(|| no_subcommand(command, args))?;
+    }
     if !command.arity_ok(args.len()) {
         return Err(Refuse::Arity(command.name));
     }
     // Behind the name come whole groups of arguments, each beginning with a key.
     let group = usize::from(command.keys.step.max(1));
-    if matches!(command.place, Place::Split(..)) && !(args.len() - 1).is_multiple_of(group) {
+    if group > 1 && !(args.len() - 1).is_multiple_of(group) {
         return Err(Refuse::Arity(command.name));
     }
     for index in command.keys(args.len()) {
@@ -65,11 +69,26 @@ pub fn resolve(args: &Args<'_>) -> Result<&'static Command, Refuse> {
     Ok(command)
 }
 
+/// The command of this name, in capitals or not; a subcommand's has a bar in it.
+pub fn find_full(name: &[u8]) -> Option<&'static Command> {
+    match name.iter().position(|byte| *byte == b'|') {
+        Some(bar) => find(&name[..bar])?.subcommand(&name[bar + 1..]),
+        None => find(name),
+    }
+}
+
+#[cold]
+fn no_subcommand(container: &Command, args: &Args<'_>) -> Refuse {
+    let (name, container) = (cut(args.get(1), ECHO_BYTES_MAX), container.name.to_uppercase());
+    Refuse::Subcommand { name, container }
+}
+
+fn cut(bytes: &[u8], bytes_max: usize) -> String {
+    String::from_utf8_lossy(&bytes[..bytes.len().min(bytes_max)]).into_owned()
+}
+
 #[cold]
 fn unknown(args: &Args<'_>) -> Refuse {
-    let cut = |bytes: &[u8], bytes_max: usize| {
-        String::from_utf8_lossy(&bytes[..bytes.len().min(bytes_max)]).into_owned()
-    };
     let mut arguments = String::new();
     for argument in args.iter().skip(1) {
         let Some(room @ 1..) = ECHO_BYTES_MAX.checked_sub(arguments.len()) else { break };

@@ -10,8 +10,10 @@ pub type Handler = fn(&Args<'_>, &mut Keyspace<'_>, &mut Reply<'_>);
 /// A command.
 #[derive(Clone, Copy, Debug)]
 pub struct Command {
-    /// In lower case.
+    /// In lower case; that of a subcommand begins with its container's and a bar.
     pub name: &'static str,
+    /// Its own, among all commands and subcommands: what counts are kept by.
+    pub number: u8,
     /// Arguments, the name included; negative for "at least".
     pub arity: i8,
     /// What it does and when it may.
@@ -40,6 +42,8 @@ pub enum Place {
     Session(SessionCommand),
     /// By asking every slot.
     Sweep(Sweep),
+    /// Its first argument names one of these; COMMAND alone may stand without.
+    Container(&'static [Command]),
 }
 
 /// How the replies to the parts of a [`Place::Split`] become one.
@@ -67,13 +71,24 @@ pub enum SessionCommand {
     Client,
     Command,
     Config,
+    Configure,
+    Help,
     Info,
+    Latency,
+    Shutdown,
+    Slowlog,
     Time,
+    Wait,
+    WaitAof,
     Multi,
     Exec,
     Discard,
     Watch,
     Unwatch,
+    Cluster,
+    Readonly,
+    Readwrite,
+    Asking,
 }
 
 /// Questions to every slot, put by the internal command that each names.
@@ -112,9 +127,13 @@ impl Flags {
     pub const FAST: Self = Self(1 << 6);
     /// Allowed before authentication.
     pub const NO_AUTH: Self = Self(1 << 7);
+    /// For who runs the server.
+    pub const ADMIN: Self = Self(1 << 8);
+    /// Not in a transaction.
+    pub const NO_MULTI: Self = Self(1 << 9);
     /// Can block a server that holds much, or tells much about it. Not one of the flags, but the
     /// category `@dangerous`.
-    pub const DANGEROUS: Self = Self(1 << 8);
+    pub const DANGEROUS: Self = Self(1 << 10);
 
     /// Whether all of `flags` are among these.
     #[inline]
@@ -124,8 +143,10 @@ impl Flags {
 
     /// The names of these.
     pub fn names(self) -> impl Iterator<Item = &'static str> {
-        const NAMES: [&str; 8] =
-            ["write", "readonly", "denyoom", "noscript", "loading", "stale", "fast", "no_auth"];
+        const NAMES: [&str; 10] = [
+            "write", "readonly", "denyoom", "noscript", "loading", "stale", "fast", "no_auth",
+            "admin", "no_multi",
+        ];
         NAMES.into_iter().enumerate().filter(move |(bit, _)| self.0 >> bit & 1 == 1).map(|(_, n)| n)
     }
 }
@@ -154,6 +175,8 @@ pub enum Group {
     Server,
     /// MULTI and what belongs to it.
     Transactions,
+    /// What only clients of Redis Cluster ask.
+    Cluster,
     /// Commands between shards, which no client can send.
     Internal,
 }
@@ -167,6 +190,7 @@ impl Group {
             Self::Connection => "connection",
             Self::Server => "server",
             Self::Transactions => "transactions",
+            Self::Cluster => "cluster",
             Self::Internal => "internal",
         }
     }
@@ -192,6 +216,27 @@ impl Command {
         (usize::from(first)..behind_last).step_by(usize::from(step.max(1)))
     }
 
+    /// Those that its first argument chooses from; none if it is not a container.
+    pub fn subcommands(&self) -> &'static [Command] {
+        match self.place {
+            Place::Container(subcommands) => subcommands,
+            Place::Slot(_) | Place::Split(..) | Place::Session(_) | Place::Sweep(_) => &[],
+        }
+    }
+
+    /// Whether it does anything itself: of the containers, only COMMAND does.
+    pub fn is_called(&self) -> bool {
+        !matches!(self.place, Place::Container(_)) || self.name == "command"
+    }
+
+    /// The subcommand of this name, in capitals or not.
+    pub fn subcommand(&self, name: &[u8]) -> Option<&'static Command> {
+        let behind_bar = self.name.len() + 1;
+        self.subcommands()
+            .iter()
+            .find(|sub| sub.name.as_bytes()[behind_bar..].eq_ignore_ascii_case(name))
+    }
+
     /// Whether it may change keys.
     #[inline]
     pub fn is_write(&self) -> bool {
@@ -215,6 +260,14 @@ pub enum Refuse {
         name: String,
         /// Each in quotes and followed by a space, about 128 bytes in all.
         arguments: String,
+    },
+    /// The container of this name has no such subcommand; at most 128 bytes of what was asked for.
+    #[error("ERR unknown subcommand '{name}'. Try {container} HELP.")]
+    Subcommand {
+        /// What was asked for.
+        name: String,
+        /// The container, in capitals.
+        container: String,
     },
     /// The command of this name takes another number of arguments.
     #[error("ERR wrong number of arguments for '{0}' command")]

@@ -80,6 +80,25 @@ pub(super) fn getex(args: &Args<'_>, keyspace: &mut Keyspace<'_>, reply: &mut Re
     }
 }
 
+/// `DELEX key [IFEQ value | IFNE value]`. The conditions on digests (XXH3) are refused.
+pub(super) fn delex(args: &Args<'_>, keyspace: &mut Keyspace<'_>, reply: &mut Reply<'_>) {
+    let key = key_at(args, keyspace, 1);
+    let condition = match args.len() {
+        2 => Condition::Always,
+        4 if args.get(2).eq_ignore_ascii_case(b"ifeq") => Condition::Equals(args.get(3)),
+        4 if args.get(2).eq_ignore_ascii_case(b"ifne") => Condition::Differs(args.get(3)),
+        4 => return BadArgument::Condition.write(reply),
+        _ => return BadArgument::Arity("delex").write(reply),
+    };
+    reply.integer(i64::from(remove_if(condition, key, keyspace)));
+}
+
+/// `DELIFEQ key value`
+pub(super) fn delifeq(args: &Args<'_>, keyspace: &mut Keyspace<'_>, reply: &mut Reply<'_>) {
+    let key = key_at(args, keyspace, 1);
+    reply.integer(i64::from(remove_if(Condition::Equals(args.get(2)), key, keyspace)));
+}
+
 pub(super) fn strlen(args: &Args<'_>, keyspace: &mut Keyspace<'_>, reply: &mut Reply<'_>) {
     let entry = keyspace.get(key_at(args, keyspace, 1));
     reply.integer(entry.map_or(0, |entry| entry.value.len() as i64));
@@ -119,6 +138,12 @@ fn write_value(keyspace: &mut Keyspace<'_>, key: Key<'_>, reply: &mut Reply<'_>)
         Some(entry) => reply.bulk(entry.value),
         None => reply.null(),
     }
+}
+
+/// Returns whether there was an entry for which the condition held.
+fn remove_if(condition: Condition<'_>, key: Key<'_>, keyspace: &mut Keyspace<'_>) -> bool {
+    let holds = condition.holds(keyspace.get(key).map(|entry| entry.value));
+    holds && keyspace.remove(key)
 }
 
 fn set_with(
@@ -179,7 +204,7 @@ fn put_unless_over(
 
 /// Writes `patch` at `offset` of the value, or at its end, over what is there, with zeros in any
 /// gap, and returns the length then. An empty patch at an offset changes nothing.
-fn write_at(
+pub(super) fn write_at(
     key: Key<'_>,
     offset: Option<usize>,
     patch: &[u8],
@@ -199,7 +224,7 @@ fn write_at(
     value.extend_from_slice(old.map_or(&b""[..], |entry| entry.value));
     value.resize(end.max(old_bytes), 0);
     value[start..end].copy_from_slice(patch);
-    keyspace.put(key, &value, expires);
+    keyspace.put_value(key, &value, expires);
     Ok(value.len() as i64)
 }
 

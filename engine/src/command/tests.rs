@@ -52,11 +52,31 @@ impl Slot {
                 handler(&args, &mut keyspace, &mut reply);
                 self.cleared.extend(keyspace.take_cleared());
             }
+            Ok(Place::Session(SessionCommand::Help)) => help::write(&args, &mut reply),
             Ok(_) => docs::command(&args, &mut reply),
             Err(refuse) => reply.error(&refuse.to_string()),
         }
         assert_eq!(value::skip(&out), Ok(Some(out.len())), "{line}");
         String::from_utf8_lossy(&out).replace("\r\n", " ").trim_end().to_owned()
+    }
+
+    fn keyspace<R>(&mut self, run: impl FnOnce(&mut Keyspace<'_>) -> R) -> R {
+        self.version = self.version.next();
+        let (hasher, changes) = (KeyHasher::new(ClusterId(7)), Some(&mut self.changes));
+        run(&mut Keyspace::new(&mut self.table, hasher, self.now, self.version, changes))
+    }
+
+    /// Writes `k` with metadata, runs the line, and returns the metadata then.
+    fn meta_after(&mut self, line: &str) -> String {
+        let meta = b"text/html";
+        self.keyspace(|keyspace| {
+            keyspace.put_meta(keyspace.key(b"k"), b"5", meta, Some(UnixMillis(2_000_000)));
+        });
+        assert!(!self.run(line).starts_with('-'), "{line}");
+        self.keyspace(|keyspace| {
+            let entry = keyspace.get(keyspace.key(b"k")).unwrap();
+            String::from_utf8(entry.meta.to_vec()).unwrap()
+        })
     }
 
     fn all(&mut self, script: &[(&str, &str)]) {
@@ -117,6 +137,63 @@ fn relative_times_count_from_now() {
     slot.all(&[("TTL k", ":0"), ("PTTL k", ":1"), ("EXISTS k", ":1")]);
     slot.now.0 += 1;
     slot.all(&[("SLOT.COUNT", ":1"), ("GET k", "$-1"), ("TTL k", ":-2"), ("SLOT.COUNT", ":0")]);
+}
+
+#[test]
+fn a_changed_value_keeps_its_metadata_and_followers_are_told() {
+    for line in [
+        "APPEND k more",
+        "SETRANGE k 3 more",
+        "SETRANGE k 0 6",
+        "INCR k",
+        "DECR k",
+        "INCRBY k 100",
+        "DECRBY k 7",
+        "INCRBYFLOAT k 0.5",
+        "EXPIRE k 100",
+        "PEXPIREAT k 3000000",
+        "PERSIST k",
+        "GETEX k PERSIST",
+        "GETEX k EX 9",
+        "GETEX k",
+        "GET k",
+        "TOUCH k",
+        "SET k v NX",
+        "SETNX k v",
+        "SET k v IFEQ other",
+    ] {
+        let mut slot = slot();
+        assert_eq!(slot.meta_after(line), "text/html", "{line}");
+        let (mut rest, mut told) = (&slot.changes.records[..], Vec::new());
+        while let Some((record::Record::Put(entry), behind)) = record::read(rest).unwrap() {
+            (told, rest) = (entry.meta.to_vec(), behind);
+        }
+        assert_eq!((&told[..], rest.len()), (&b"text/html"[..], 0), "{line}");
+    }
+}
+
+#[test]
+fn a_new_value_has_no_metadata() {
+    for line in [
+        "SET k v",
+        "SET k 5",
+        "SET k v KEEPTTL",
+        "SET k v XX GET",
+        "SET k v IFEQ 5",
+        "SETEX k 9 v",
+        "PSETEX k 9 v",
+        "GETSET k v",
+        "MSET k v",
+    ] {
+        assert_eq!(slot().meta_after(line), "", "{line}");
+    }
+    let mut slot = slot();
+    slot.meta_after("DEL other");
+    slot.now = UnixMillis(2_000_000);
+    slot.run("APPEND k v");
+    let meta =
+        slot.keyspace(|keyspace| keyspace.get(keyspace.key(b"k")).map(|entry| entry.meta.len()));
+    assert_eq!(meta, Some(0), "of one that has ended");
 }
 
 /// Followers and snapshots are told the deletion, since they never expire anything themselves.
@@ -181,6 +258,11 @@ fn refused_commands_change_nothing() {
         "EXPIRE k x",
         "EXPIRE k 1 NX XX",
         "EXPIRE k 1 FOO",
+        "RENAME x k",
+        "COPY k k",
+        "COPY k x DB 7",
+        "DELEX k IFDEQ v",
+        "MSETNX x 1 y",
         "MSET k v x",
         "SLOT.SCAN x 1",
         "EXPECT k x",
@@ -202,6 +284,148 @@ fn many_keys_are_answered_in_order() {
         ("UNLINK b", ":1"),
         ("SLOT.COUNT", ":0"),
     ]);
+}
+
+#[test]
+fn many_keys_are_set_only_if_none_is_there() {
+    slot().all(&[
+        ("MSETNX a 1 b 2", ":1"),
+        ("MSETNX b 3 c 4", ":0"),
+        ("MGET a b c", "*3 $1 1 $1 2 $-1"),
+        ("MSETNX c 4 c 5", ":1"),
+        ("GET c", "$1 5"),
+        ("MSETNX d", "-ERR wrong number of arguments for 'msetnx' command"),
+        ("MSETNX d 1 e", "-ERR wrong number of arguments for 'msetnx' command"),
+    ]);
+}
+
+#[test]
+fn what_a_key_holds_is_renamed_with_its_expiry() {
+    let mut slot = slot();
+    slot.all(&[
+        ("RENAME a b", "-ERR no such key"),
+        ("RENAMENX a b", "-ERR no such key"),
+        ("SET a one PX 500", "+OK"),
+        ("SET b two", "+OK"),
+        ("RENAMENX a b", ":0"),
+        ("RENAME a b", "+OK"),
+        ("GET a", "$-1"),
+        ("GET b", "$3 one"),
+        ("PTTL b", ":500"),
+        ("RENAME b b", "+OK"),
+        ("RENAMENX b b", ":0"),
+        ("RENAMENX b c", ":1"),
+        ("MGET b c", "*2 $-1 $3 one"),
+        ("SLOT.COUNT", ":1"),
+    ]);
+    slot.now.0 += 500;
+    slot.all(&[("RENAME c d", "-ERR no such key"), ("SLOT.COUNT", ":0")]);
+}
+
+#[test]
+fn what_is_renamed_or_copied_keeps_its_metadata() {
+    for line in ["RENAME k l", "RENAMENX k l", "COPY k l"] {
+        let mut slot = slot();
+        slot.keyspace(|keyspace| keyspace.put_meta(keyspace.key(b"k"), b"v", b"meta", None));
+        assert!(!slot.run(line).starts_with('-'), "{line}");
+        slot.keyspace(|keyspace| {
+            let entry = keyspace.get(keyspace.key(b"l")).unwrap();
+            assert_eq!((entry.value, entry.meta), (&b"v"[..], &b"meta"[..]), "{line}");
+        });
+    }
+}
+
+/// Followers hear of both keys.
+#[test]
+fn a_renamed_key_is_a_deletion_and_an_entry() {
+    let mut slot = slot();
+    slot.run("SET a v");
+    slot.changes = Changes::default();
+    slot.run("RENAME a b");
+    let (record, rest) = record::read(&slot.changes.records).unwrap().unwrap();
+    assert_eq!(record, record::Record::Delete(b"a"));
+    let (record, rest) = record::read(rest).unwrap().unwrap();
+    assert!(matches!(record, record::Record::Put(entry) if entry.key == b"b"), "{record:?}");
+    assert!(rest.is_empty());
+}
+
+#[test]
+fn a_copy_leaves_what_it_copies() {
+    slot().all(&[
+        ("COPY a b", ":0"),
+        ("SET a one PX 500", "+OK"),
+        ("COPY a b", ":1"),
+        ("PTTL b", ":500"),
+        ("SET b two", "+OK"),
+        ("COPY a b", ":0"),
+        ("COPY a b REPLACE DB 0", ":1"),
+        ("MGET a b", "*2 $3 one $3 one"),
+        ("COPY a a", "-ERR source and destination objects are the same"),
+        ("COPY a b DB 1", "-ERR DB index is out of range"),
+        ("COPY a b DB x", "-ERR value is not an integer or out of range"),
+        ("COPY a b DB", "-ERR syntax error"),
+        ("COPY a b OVER", "-ERR syntax error"),
+    ]);
+}
+
+#[test]
+fn a_key_is_deleted_if_its_value_is_the_one_stated() {
+    let condition = "-ERR Invalid condition. Use IFEQ or IFNE: digests of values are not supported";
+    slot().all(&[
+        ("DELIFEQ k v", ":0"),
+        ("DELEX k", ":0"),
+        ("DELEX k IFNE v", ":0"),
+        ("SET k v", "+OK"),
+        ("DELIFEQ k w", ":0"),
+        ("DELEX k IFEQ w", ":0"),
+        ("DELEX k ifne v", ":0"),
+        ("DELEX k IFDEQ 0123456789abcdef", condition),
+        ("DELEX k NX v", condition),
+        ("DELEX k IFEQ", "-ERR wrong number of arguments for 'delex' command"),
+        ("DELEX k IFEQ v w", "-ERR wrong number of arguments for 'delex' command"),
+        ("DELIFEQ k v", ":1"),
+        ("SET k v", "+OK"),
+        ("DELEX k IFEQ v", ":1"),
+        ("SET k v", "+OK"),
+        ("DELEX k IFNE w", ":1"),
+        ("SET k v", "+OK"),
+        ("DELEX k", ":1"),
+        ("SLOT.COUNT", ":0"),
+    ]);
+}
+
+#[test]
+fn an_object_tells_what_is_known_of_it() {
+    let mut slot = slot();
+    let no_idle =
+        "-ERR idle time not tracked: nothing is evicted here, so no access times are kept.";
+    let (embedded, raw) = ("x".repeat(44), "x".repeat(45));
+    slot.all(&[
+        ("OBJECT ENCODING k", "$-1"),
+        ("OBJECT IDLETIME k", "$-1"),
+        ("MEMORY USAGE k", "$-1"),
+        ("SET k 12345678901234567890", "+OK"),
+        ("OBJECT ENCODING k", "$6 embstr"),
+        ("SET k -5", "+OK"),
+        ("object encoding k", "$3 int"),
+        ("OBJECT REFCOUNT k", ":1"),
+        ("OBJECT IDLETIME k", no_idle),
+        // 2 bytes of lengths, 2 of hash, 8 of version, then key and value.
+        ("MEMORY USAGE k", ":15"),
+        ("MEMORY USAGE k SAMPLES 0", ":15"),
+        ("EXPIRE k 100", ":1"),
+        ("MEMORY USAGE k", ":23"),
+        ("MEMORY USAGE k SAMPLES", "-ERR syntax error"),
+        ("MEMORY USAGE k SAMPLES -1", "-ERR syntax error"),
+        ("OBJECT FOO k", "-ERR unknown subcommand 'FOO'. Try OBJECT HELP."),
+        ("OBJECT ENCODING", "-ERR wrong number of arguments for 'object|encoding' command"),
+        ("OBJECT", "-ERR wrong number of arguments for 'object' command"),
+    ]);
+    assert!(slot.run("OBJECT FREQ k").starts_with("-ERR An LFU maxmemory policy is not selected"));
+    for (value, encoding) in [(embedded, "$6 embstr"), (raw, "$3 raw")] {
+        slot.run(&format!("SET k {value}"));
+        assert_eq!(slot.run("OBJECT ENCODING k"), encoding);
+    }
 }
 
 #[test]
@@ -311,8 +535,13 @@ fn command_tells_what_the_registry_knows() {
         ("COMMAND GETKEYS PING", "-ERR The command has no key arguments"),
         ("COMMAND GETKEYS foo", "-ERR Invalid command specified"),
         ("COMMAND GETKEYS GET", "-ERR Invalid number of arguments specified for command"),
-        ("COMMAND INFO foo", "*1 *-1"),
+        ("COMMAND INFO foo", "*1 $-1"),
+        ("COMMAND GETKEYS OBJECT ENCODING k", "*1 $1 k"),
+        ("COMMAND GETKEYS OBJECT FOO k", "-ERR Invalid command specified"),
+        ("COMMAND GETKEYS MSETNX a 1 b 2", "*2 $1 a $1 b"),
+        ("COMMAND GETKEYS RENAME a b", "*2 $1 a $1 b"),
         ("COMMAND LIST FILTERBY PATTERN getd*", "*1 $6 getdel"),
+        ("COMMAND LIST FILTERBY PATTERN *usage", "*1 $12 memory|usage"),
         (
             "COMMAND LIST FILTERBY ACLCAT transaction",
             "*5 $5 multi $4 exec $7 discard $5 watch $7 unwatch",
@@ -325,6 +554,8 @@ fn command_tells_what_the_registry_knows() {
              $5 group $6 string",
         ),
     ]);
+    let help = slot().run("MEMORY HELP");
+    assert!(help.starts_with("*5 +MEMORY <subcommand>"), "{help}");
     let every = slot().run("COMMAND");
     assert!(
         every.starts_with(&format!("*{} *10 $3 get :2 *2 +readonly +fast :1 :1 :1 ", all().len()))

@@ -139,10 +139,12 @@ pub enum ConfigError {
     },
     /// A client address beyond this machine without a password.
     #[error(
-        "--client {address} is open to other machines: set --requirepass too, or listen on \
+        "--{flag} {address} is open to other machines: set --requirepass too, or listen on \
          127.0.0.1"
     )]
     OpenClient {
+        /// Which listener.
+        flag: &'static str,
         /// As given.
         address: SocketAddr,
     },

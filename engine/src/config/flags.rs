@@ -42,6 +42,9 @@ pub struct Settings {
     /// Listen here for Redis clients, TCP [default: 127.0.0.1:7379]
     #[arg(long, env = "PICCOLO_CLIENT", value_name = "ADDR")]
     pub client: Option<SocketAddr>,
+    /// Listen here for clients of Redis Cluster, TCP [default: --client, port + 3]
+    #[arg(long, env = "PICCOLO_CLUSTER_CLIENT", value_name = "ADDR")]
+    pub cluster_client: Option<SocketAddr>,
     /// Listen here for other nodes, TCP and UDP [default: 127.0.0.1:7380]
     #[arg(long, env = "PICCOLO_PEER", value_name = "ADDR")]
     pub peer: Option<SocketAddr>,
@@ -51,6 +54,9 @@ pub struct Settings {
     /// Tell clients to come here [default: --client]
     #[arg(long, env = "PICCOLO_ADVERTISE_CLIENT", value_name = "ADDR")]
     pub advertise_client: Option<SocketAddr>,
+    /// Tell cluster clients to come here [default: --cluster-client]
+    #[arg(long, env = "PICCOLO_ADVERTISE_CLUSTER_CLIENT", value_name = "ADDR")]
+    pub advertise_cluster_client: Option<SocketAddr>,
     /// Tell other nodes to come here [default: --peer]
     #[arg(long, env = "PICCOLO_ADVERTISE_PEER", value_name = "ADDR")]
     pub advertise_peer: Option<SocketAddr>,
@@ -105,9 +111,13 @@ impl Settings {
             expect: self.expect.or(lower.expect),
             name: self.name.or(lower.name),
             client: self.client.or(lower.client),
+            cluster_client: self.cluster_client.or(lower.cluster_client),
             peer: self.peer.or(lower.peer),
             admin: self.admin.or(lower.admin),
             advertise_client: self.advertise_client.or(lower.advertise_client),
+            advertise_cluster_client: self
+                .advertise_cluster_client
+                .or(lower.advertise_cluster_client),
             advertise_peer: self.advertise_peer.or(lower.advertise_peer),
             requirepass: self.requirepass.or(lower.requirepass),
             shards: self.shards.or(lower.shards),

@@ -23,6 +23,7 @@ use log::LevelFilter;
 pub use error::ConfigError;
 pub use flags::{ServeFlags, Settings};
 pub use value::Pin;
+pub(crate) use verify::is_host_and_port;
 
 /// How a node comes by its cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,6 +52,9 @@ pub struct Config {
     /// Where Redis clients are listened for. Default 127.0.0.1:7379: nobody else on the network
     /// can reach it, and Redis itself may have 6379.
     pub client: SocketAddr,
+    /// Where clients of Redis Cluster are listened for. Default: the address of `client`, its port
+    /// and 3.
+    pub cluster_client: SocketAddr,
     /// Where other nodes are listened for, by TCP and UDP. Default 127.0.0.1:7380.
     pub peer: SocketAddr,
     /// Where the admin listener is. Default 127.0.0.1:7381; always on this machine, since it asks
@@ -58,6 +62,8 @@ pub struct Config {
     pub admin: SocketAddr,
     /// Where clients are told to come. Default: `client`.
     pub advertise_client: SocketAddr,
+    /// Where cluster clients are told to come. Default: `cluster_client`.
+    pub advertise_cluster_client: SocketAddr,
     /// Where other nodes are told to come. Default: `peer`.
     pub advertise_peer: SocketAddr,
     /// Password of `AUTH`. Default none, which only a client address on this machine may have.

@@ -35,9 +35,11 @@ impl Config {
         entries.extend([
             ("name", text(&self.name)),
             ("client", text(&self.client)),
+            ("cluster-client", text(&self.cluster_client)),
             ("peer", text(&self.peer)),
             ("admin", text(&self.admin)),
             ("advertise-client", text(&self.advertise_client)),
+            ("advertise-cluster-client", text(&self.advertise_cluster_client)),
             ("advertise-peer", text(&self.advertise_peer)),
             ("shards", number(self.shards.get().into())),
             ("pin", text(&self.pin)),

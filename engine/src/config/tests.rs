@@ -130,6 +130,7 @@ fn wide_addresses_are_refused_unless_guarded() {
     assert!(refusal("--create --peer [::]:7380").contains("--advertise-peer"));
     let config = config(&format!("{open} --advertise-client 10.0.0.1:7379"));
     assert_eq!(config.requirepass.as_deref(), Some("secret"));
+    assert_eq!(config.advertise_cluster_client, "10.0.0.1:7382".parse().unwrap());
     let empty = Settings { create: true, requirepass: Some(String::new()), ..Settings::default() };
     assert_eq!(Config::of(empty, CORES), Err(ConfigError::EmptyPassword));
 }

@@ -52,9 +52,11 @@ impl Config {
             start,
             name: printable("name", name)?,
             client: addresses.client,
+            cluster_client: addresses.cluster_client,
             peer: addresses.peer,
             admin: addresses.admin,
             advertise_client: addresses.advertise_client,
+            advertise_cluster_client: addresses.advertise_cluster_client,
             advertise_peer: addresses.advertise_peer,
             requirepass: settings.requirepass,
             shards: shards(settings.shards, &pin, cores)?,
@@ -108,7 +110,7 @@ fn start(settings: &Settings) -> Result<Start, ConfigError> {
 }
 
 /// Whether this can be resolved at all; an address of IPv6 has its brackets.
-fn is_host_and_port(seed: &str) -> bool {
+pub(crate) fn is_host_and_port(seed: &str) -> bool {
     seed.parse::<SocketAddr>().is_ok_and(|address| address.port() != 0)
         || seed.rsplit_once(':').is_some_and(|(host, port)| {
             let host_fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
@@ -120,9 +122,11 @@ fn is_host_and_port(seed: &str) -> bool {
 
 struct Addresses {
     client: SocketAddr,
+    cluster_client: SocketAddr,
     peer: SocketAddr,
     admin: SocketAddr,
     advertise_client: SocketAddr,
+    advertise_cluster_client: SocketAddr,
     advertise_peer: SocketAddr,
 }
 
@@ -132,36 +136,68 @@ impl Addresses {
         let client = settings.client.unwrap_or_else(|| local(CLIENT_PORT));
         let peer = settings.peer.unwrap_or_else(|| local(PEER_PORT));
         let admin = settings.admin.unwrap_or_else(|| local(ADMIN_PORT));
-        for (flag, address) in [("client", client), ("peer", peer), ("admin", admin)] {
-            has_port(flag, address)?;
-        }
-        let pairs = [
-            (("client", client), ("peer", peer)),
-            (("client", client), ("admin", admin)),
-            (("peer", peer), ("admin", admin)),
-        ];
-        for ((one, address), (other, second)) in pairs {
-            if address == second {
-                return Err(ConfigError::SamePort { one, other, address });
+        let cluster_client = settings.cluster_client.unwrap_or_else(|| beside(client));
+        distinct(&[
+            ("client", client),
+            ("cluster-client", cluster_client),
+            ("peer", peer),
+            ("admin", admin),
+        ])?;
+        for (flag, address) in [("client", client), ("cluster-client", cluster_client)] {
+            if !address.ip().is_loopback() && settings.requirepass.is_none() {
+                return Err(ConfigError::OpenClient { flag, address });
             }
-        }
-        if !client.ip().is_loopback() && settings.requirepass.is_none() {
-            return Err(ConfigError::OpenClient { address: client });
         }
         if !admin.ip().is_loopback() {
             return Err(ConfigError::OpenAdmin { address: admin });
         }
         let advertise_client = settings.advertise_client.unwrap_or(client);
+        // Whoever has said where clients come has said it for both doors.
+        let outside = if cluster_client.ip().is_unspecified() {
+            SocketAddr::new(advertise_client.ip(), cluster_client.port())
+        } else {
+            cluster_client
+        };
+        let advertise_cluster_client = settings.advertise_cluster_client.unwrap_or(outside);
         let advertise_peer = settings.advertise_peer.unwrap_or(peer);
         has_port("advertise-client", advertise_client)?;
+        has_port("advertise-cluster-client", advertise_cluster_client)?;
         has_port("advertise-peer", advertise_peer)?;
-        for (flag, address) in [("client", advertise_client), ("peer", advertise_peer)] {
+        for (flag, address) in [
+            ("client", advertise_client),
+            ("cluster-client", advertise_cluster_client),
+            ("peer", advertise_peer),
+        ] {
             if address.ip().is_unspecified() {
                 return Err(ConfigError::NotAnAddress { flag, address });
             }
         }
-        Ok(Self { client, peer, admin, advertise_client, advertise_peer })
+        Ok(Self {
+            client,
+            cluster_client,
+            peer,
+            admin,
+            advertise_client,
+            advertise_cluster_client,
+            advertise_peer,
+        })
     }
+}
+
+/// Where the cluster door is by default: nodes that share a machine differ in their client port.
+fn beside(client: SocketAddr) -> SocketAddr {
+    SocketAddr::new(client.ip(), client.port().checked_add(3).unwrap_or(CLIENT_PORT + 3))
+}
+
+/// Whether every listener has a port, and none of them that of another.
+fn distinct(listeners: &[(&'static str, SocketAddr)]) -> Result<(), ConfigError> {
+    for (place, &(one, address)) in listeners.iter().enumerate() {
+        has_port(one, address)?;
+        if let Some(&(other, _)) = listeners[place + 1..].iter().find(|(_, a)| *a == address) {
+            return Err(ConfigError::SamePort { one, other, address });
+        }
+    }
+    Ok(())
 }
 
 fn has_port(flag: &'static str, address: SocketAddr) -> Result<(), ConfigError> {

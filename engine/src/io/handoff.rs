@@ -8,7 +8,8 @@ use mio::net::TcpStream;
 use piccolo_schema::slot_message::Route;
 
 use super::doorbell::Doorbell;
-use crate::shard::{Control, MeshBatch};
+use crate::admin::Requests;
+use crate::shard::{Control, Door, MeshBatch};
 
 /// Things that the reactor may have for a shard at most; more wait in the reactor.
 const HANDOFFS_MAX: usize = 1024;
@@ -23,7 +24,7 @@ const ROUTES_MAX: usize = 256;
 /// Something from the reactor for a shard.
 #[derive(Debug)]
 pub(super) enum Handoff {
-    Client(TcpStream, SocketAddr),
+    Client(TcpStream, SocketAddr, Door),
     Link(TcpStream),
     Control(Control),
     Stop,
@@ -44,6 +45,8 @@ pub(super) struct ShardEnd {
     pub(super) handoffs: Arc<ArrayQueue<Handoff>>,
     pub(super) routes: Arc<ArrayQueue<Vec<Route>>>,
     pub(super) reactor: Arc<Doorbell>,
+    /// To the reactor: what clients ask of the whole node.
+    pub(super) requests: Arc<Requests>,
     /// From each sibling; its own place is never used.
     pub(super) inbound: Vec<Arc<ArrayQueue<MeshBatch>>>,
     pub(super) outbound: Vec<Arc<ArrayQueue<MeshBatch>>>,
@@ -51,7 +54,11 @@ pub(super) struct ShardEnd {
 }
 
 /// Makes the queues between the reactor and shards of these bells, and among the shards.
-pub(super) fn wire(bells: &[Arc<Doorbell>], reactor: &Arc<Doorbell>) -> (Wiring, Vec<ShardEnd>) {
+pub(super) fn wire(
+    bells: &[Arc<Doorbell>],
+    reactor: &Arc<Doorbell>,
+    requests: &Arc<Requests>,
+) -> (Wiring, Vec<ShardEnd>) {
     let count = bells.len();
     let handoffs: Vec<_> = bells.iter().map(|_| Arc::new(ArrayQueue::new(HANDOFFS_MAX))).collect();
     let routes: Vec<_> = bells.iter().map(|_| Arc::new(ArrayQueue::new(ROUTES_MAX))).collect();
@@ -64,6 +71,7 @@ pub(super) fn wire(bells: &[Arc<Doorbell>], reactor: &Arc<Doorbell>) -> (Wiring,
             handoffs: handoffs[index].clone(),
             routes: routes[index].clone(),
             reactor: reactor.clone(),
+            requests: requests.clone(),
             inbound: mesh.iter().map(|row| row[index].clone()).collect(),
             outbound: mesh[index].clone(),
             bells: bells.to_vec(),

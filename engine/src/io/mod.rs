@@ -27,7 +27,7 @@ use std::thread::JoinHandle;
 
 use piccolo_schema::ids::NodeId;
 
-use crate::admin::{self, Requests, Status, View};
+use crate::admin::{self, Metrics, Requests, Status, View};
 use crate::config::Config;
 use crate::resp::parse::Limits;
 use crate::shard::{Shard, ShardConfig, Shared};
@@ -71,9 +71,10 @@ pub fn serve(config: &Config) -> Result<(), ServeError> {
         sockets.admin.try_clone().map_err(ServeError::System)?,
         view.clone(),
         requests.clone(),
+        Metrics::new(view.clone(), shared.clone(), config.max_memory),
     )
     .map_err(ServeError::System)?;
-    let (wiring, workers) = start_shards(config, me, &shared, &bell, clock)?;
+    let (wiring, workers) = start_shards(config, me, &shared, (&bell, &requests), clock)?;
     let mut reactor =
         Reactor::new(config, me, clock, (poll, bell), sockets, wiring, (view, requests), shared)?;
     let result = reactor.run();
@@ -91,7 +92,7 @@ fn start_shards(
     config: &Config,
     me: NodeId,
     shared: &Arc<[Shared]>,
-    reactor: &Arc<Doorbell>,
+    (reactor, requests): (&Arc<Doorbell>, &Arc<Requests>),
     clock: Clock,
 ) -> Result<(Wiring, Vec<JoinHandle<()>>), ServeError> {
     let shards = config.shards.get();
@@ -104,7 +105,7 @@ fn start_shards(
         .map(|poll| Doorbell::new(poll.registry()))
         .collect::<Result<Vec<_>, _>>()
         .map_err(ServeError::System)?;
-    let (wiring, ends) = handoff::wire(&bells, reactor);
+    let (wiring, ends) = handoff::wire(&bells, reactor, requests);
     let cores = pin::cores(&config.pin, shards);
     let mut threads = Vec::new();
     for (index, (poll, end)) in (0..shards).zip(polls.into_iter().zip(ends)) {

@@ -21,15 +21,17 @@ use super::error::ServeError;
 use super::handoff::{Handoff, Wiring};
 use super::resolver::Resolver;
 use super::status::{self, RouteTable};
+use crate::admin::status::Counts;
 use crate::admin::{AdminRequest, Requests, View};
 use crate::config::{Config, Start};
 use crate::node::{Node, NodeAction, NodeConfig, Observed, Stop};
-use crate::shard::{Control, Shared};
+use crate::shard::{Control, Door, Shared};
 
-const CLIENTS: Token = Token(0);
-const PEERS: Token = Token(1);
-const GOSSIP: Token = Token(2);
-const SIGNALS: Token = Token(3);
+/// Listeners have their places as tokens; these come behind them.
+const GOSSIP: Token = Token(LISTENERS);
+const SIGNALS: Token = Token(LISTENERS + 1);
+
+const LISTENERS: usize = 3;
 
 /// Time between two looks at the shards' counts, and two publications of the view.
 const LOOK: Duration = Duration::from_millis(50);
@@ -43,11 +45,26 @@ const ACCEPT_MAX: usize = 256;
 /// Datagrams taken in at once at most.
 const DATAGRAMS_MAX: usize = 1024;
 
+/// Who comes in by a listener.
+#[derive(Clone, Copy, Debug)]
+enum Visitor {
+    Client(Door),
+    Peer,
+}
+
+/// A door of the node.
+#[derive(Debug)]
+struct Listener {
+    socket: TcpListener,
+    visitor: Visitor,
+    /// Somebody may be waiting.
+    more: bool,
+}
+
 /// The sockets that a node listens on.
 #[derive(Debug)]
 pub(super) struct Sockets {
-    clients: TcpListener,
-    peers: TcpListener,
+    listeners: [Listener; LISTENERS],
     gossip: UdpSocket,
     pub(super) admin: std::net::TcpListener,
 }
@@ -55,13 +72,18 @@ pub(super) struct Sockets {
 impl Sockets {
     /// Takes all addresses of a node, or says which is not to be had.
     pub(super) fn bind(config: &Config) -> Result<Self, ServeError> {
-        let tcp = |address, flag| {
-            TcpListener::bind(address).map_err(|error| ServeError::of_bind(error, address, flag))
+        let listener = |address, flag, visitor| {
+            let socket = TcpListener::bind(address);
+            let socket = socket.map_err(|error| ServeError::of_bind(error, address, flag))?;
+            Ok(Listener { socket, visitor, more: false })
         };
         let in_use = |address, flag| move |error| ServeError::of_bind(error, address, flag);
         Ok(Self {
-            clients: tcp(config.client, "client")?,
-            peers: tcp(config.peer, "peer")?,
+            listeners: [
+                listener(config.client, "client", Visitor::Client(Door::Client))?,
+                listener(config.cluster_client, "cluster-client", Visitor::Client(Door::Cluster))?,
+                listener(config.peer, "peer", Visitor::Peer)?,
+            ],
             gossip: UdpSocket::bind(config.peer).map_err(in_use(config.peer, "peer"))?,
             admin: std::net::TcpListener::bind(config.admin)
                 .map_err(in_use(config.admin, "admin"))?,
@@ -86,11 +108,11 @@ pub(super) struct Reactor {
     requests: Arc<Requests>,
     shared: Arc<[Shared]>,
     routes: RouteTable,
+    counts: Counts,
     accepted: u64,
     clients_max: u64,
-    accepting: bool,
-    more_clients: bool,
-    more_peers: bool,
+    /// Clients have come by the cluster door.
+    visited: bool,
     looked: Moment,
     drain: Duration,
     /// When it stops whatever is still to be moved.
@@ -114,10 +136,13 @@ impl Reactor {
         let signals = watch_signals().map_err(ServeError::System)?;
         let mut signals = UnixStream::from_std(signals);
         let registry = poll.registry();
+        for (place, listener) in sockets.listeners.iter_mut().enumerate() {
+            registry
+                .register(&mut listener.socket, Token(place), Interest::READABLE)
+                .map_err(ServeError::System)?;
+        }
         registry
-            .register(&mut sockets.clients, CLIENTS, Interest::READABLE)
-            .and(registry.register(&mut sockets.peers, PEERS, Interest::READABLE))
-            .and(registry.register(&mut sockets.gossip, GOSSIP, Interest::READABLE))
+            .register(&mut sockets.gossip, GOSSIP, Interest::READABLE)
             .and(registry.register(&mut signals, SIGNALS, Interest::READABLE))
             .map_err(ServeError::System)?;
         let now = clock.now();
@@ -142,11 +167,10 @@ impl Reactor {
             requests,
             shared,
             routes: RouteTable::new(),
+            counts: Counts::default(),
             accepted: 0,
             clients_max: u64::from(config.clients_max),
-            accepting: true,
-            more_clients: false,
-            more_peers: false,
+            visited: false,
             looked: Moment(0),
             drain: config.drain,
             drain_until: None,
@@ -163,11 +187,13 @@ impl Reactor {
             let now = self.clock.now().moment;
             for event in &events {
                 match event.token() {
-                    CLIENTS => self.more_clients = true,
-                    PEERS => self.more_peers = true,
                     GOSSIP => self.receive(now),
                     SIGNALS => self.take_signals(now),
-                    _ => {}
+                    Token(place) => {
+                        if let Some(listener) = self.sockets.listeners.get_mut(place) {
+                            listener.more = true;
+                        }
+                    }
                 }
             }
             self.accept();
@@ -186,8 +212,7 @@ impl Reactor {
         let due = self.node.deadline().min(self.looked + LOOK).since(now);
         self.bell.announce_sleep();
         let idle = self.wiring.routes.iter().all(|queue| queue.is_empty())
-            && !self.more_clients
-            && !self.more_peers;
+            && self.sockets.listeners.iter().all(|listener| !listener.more);
         let timeout = if idle { due } else { Duration::ZERO };
         if let Err(error) = self.poll.poll(events, Some(timeout))
             && error.kind() != io::ErrorKind::Interrupted
@@ -234,39 +259,36 @@ impl Reactor {
         }
         log::info!("leaving: slots move away for at most {} s", self.drain.as_secs());
         self.drain_until = Some(now + self.drain);
-        self.accepting = false;
         self.node.leave(now);
     }
 
     fn accept(&mut self) {
-        for _ in 0..ACCEPT_MAX {
-            if !self.more_clients {
-                break;
-            }
-            match self.sockets.clients.accept() {
-                Ok((stream, address)) => self.take_client(stream, address),
-                Err(error) => {
-                    self.more_clients = Self::accept_failed(&error);
+        for place in 0..LISTENERS {
+            for _ in 0..ACCEPT_MAX {
+                let listener = &mut self.sockets.listeners[place];
+                if !listener.more {
                     break;
+                }
+                match listener.socket.accept() {
+                    Ok((stream, address)) => match listener.visitor {
+                        Visitor::Client(door) => self.take_client(stream, address, door),
+                        Visitor::Peer => self.hand_to_next(Handoff::Link(stream)),
+                    },
+                    Err(error) => {
+                        listener.more = Self::accept_failed(&error);
+                        break;
+                    }
                 }
             }
         }
-        for _ in 0..ACCEPT_MAX {
-            if !self.more_peers {
-                break;
-            }
-            match self.sockets.peers.accept() {
-                Ok((stream, _)) => {
-                    self.accepted += 1;
-                    let shard = (self.accepted % self.wiring.shards.len() as u64) as usize;
-                    self.waiting[shard].push_back(Handoff::Link(stream));
-                }
-                Err(error) => {
-                    self.more_peers = Self::accept_failed(&error);
-                    break;
-                }
-            }
-        }
+    }
+
+    /// Hands a connection to the shard whose turn it is: it stays there for its life, and every
+    /// shard gets as many as the next.
+    fn hand_to_next(&mut self, handoff: Handoff) {
+        self.accepted += 1;
+        let shard = (self.accepted % self.wiring.shards.len() as u64) as usize;
+        self.waiting[shard].push_back(handoff);
     }
 
     /// Whether it is worth trying again at once.
@@ -281,23 +303,37 @@ impl Reactor {
         }
     }
 
-    fn take_client(&mut self, mut stream: TcpStream, address: SocketAddr) {
-        let open: u64 = self.shared.iter().map(|shared| shared.connections.get()).sum();
-        if !self.accepting || open >= self.clients_max {
-            let text: &[u8] = if self.accepting {
-                b"-ERR max number of clients reached\r\n"
-            } else {
-                b"-ERR this node is leaving\r\n"
-            };
+    fn take_client(&mut self, mut stream: TcpStream, address: SocketAddr, door: Door) {
+        let refusal: Option<&[u8]> = match door {
+            // A cluster's clients open a connection when they first need one, which may be while
+            // this node still leads slots, or can say who does. At the very end they find it
+            // closed, and so read the map anew; an error reply would reach the user.
+            Door::Cluster if self.stop.is_some() => {
+                self.counts.clients_refused_leaving += 1;
+                return;
+            }
+            Door::Client if self.drain_until.is_some() => {
+                self.counts.clients_refused_leaving += 1;
+                Some(b"-ERR this node is leaving\r\n")
+            }
+            _ if self.connections() >= self.clients_max => {
+                self.counts.clients_refused_full += 1;
+                Some(b"-ERR max number of clients reached\r\n")
+            }
+            _ => None,
+        };
+        if let Some(text) = refusal {
             // A courtesy: the connection is closed either way.
             drop(stream.write(text));
             return;
         }
-        // One after the other: a connection stays with its shard for its life, and every shard
-        // gets as many as the next.
-        self.accepted += 1;
-        let shard = (self.accepted % self.wiring.shards.len() as u64) as usize;
-        self.waiting[shard].push_back(Handoff::Client(stream, address));
+        self.visited |= door == Door::Cluster;
+        self.hand_to_next(Handoff::Client(stream, address, door));
+    }
+
+    /// Connections of clients, as the shards counted them a moment ago.
+    fn connections(&self) -> u64 {
+        self.shared.iter().map(|shared| shared.connections.get()).sum()
     }
 
     /// Looks at what the shards have come to and shows it.
@@ -326,13 +362,17 @@ impl Reactor {
             unrouted: sum(|shared| shared.slots_unrouted.get()),
             missing: sum(|shared| shared.slots_missing.get()),
             replicas: sum(|shared| shared.replicas.get()),
+            visitors: if self.visited { self.connections() } else { 0 },
         };
         self.node.observe(now, observed);
         let uptime = now.since(Moment(0)).as_secs();
-        self.view.publish(status::status(&self.node, &self.routes, &self.shared, uptime));
+        self.counts.gossip = self.node.gossip_stats();
+        let (node, routes, counts) = (&self.node, &self.routes, self.counts);
+        self.view.publish(status::status(node, routes, &self.shared, uptime, counts));
         // Those that found the system out of descriptors.
-        self.more_clients = true;
-        self.more_peers = true;
+        for listener in &mut self.sockets.listeners {
+            listener.more = true;
+        }
     }
 
     fn act(&mut self, now: Moment) {
@@ -381,13 +421,14 @@ impl Reactor {
     fn stop_now(&mut self, now: Moment) -> Option<Stop> {
         if self.drain_until.is_some_and(|until| until <= now) && self.stop.is_none() {
             let left: u64 = self.shared.iter().map(|shared| shared.replicas.get()).sum();
-            log::warn!("{left} slots have not moved away in time; they are lost with this node");
+            if left > 0 {
+                log::warn!("{left} slots have not moved away in time: lost with this node");
+            }
             return Some(Stop::Left);
         }
-        let clients: u64 = self.shared.iter().map(|shared| shared.connections.get()).sum();
         let until = self.stop_at?;
         // Gossip's good-bye needs no time, but the shards' counts are a moment old.
-        let over = until <= now || (clients == 0 && until + LOOK <= now + LAST_WORDS);
+        let over = until <= now || (self.connections() == 0 && until + LOOK <= now + LAST_WORDS);
         if over { self.stop.take() } else { None }
     }
 
@@ -435,6 +476,7 @@ fn gossip(
         generation: now.wall.0,
         peer: config.advertise_peer,
         client: config.advertise_client,
+        cluster_client: config.advertise_cluster_client,
         admin: config.admin,
         zone: config.zone.clone(),
         weight: config.weight,

@@ -7,7 +7,9 @@ use piccolo_schema::ids::{NodeId, Slot};
 use piccolo_schema::slot_message::Route;
 
 use crate::admin::Status;
-use crate::admin::status::{MemberState, MemberStatus, RangeStatus, ShardStatus, SlotRangeStatus};
+use crate::admin::status::{
+    Counts, MemberState, MemberStatus, RangeStatus, ShardStatus, SlotRangeStatus,
+};
 use crate::node::Node;
 use crate::shard::Shared;
 
@@ -60,6 +62,7 @@ pub(super) fn status(
     routes: &RouteTable,
     shared: &[Shared],
     uptime_seconds: u64,
+    counts: Counts,
 ) -> Status {
     let names: BTreeMap<NodeId, String> =
         node.members().map(|member| (member.id, member.name.clone())).collect();
@@ -84,6 +87,7 @@ pub(super) fn status(
                 state: state(member.state),
                 peer: member.peer.to_string(),
                 client: member.client.to_string(),
+                cluster_client: member.cluster_client.to_string(),
                 admin: member.admin.to_string(),
                 zone: member.zone.clone(),
                 weight: member.weight,
@@ -101,6 +105,7 @@ pub(super) fn status(
         ring_digest: format!("{:016x}", placement.digest()),
         slots: routes.ranges(&names),
         shards: (0..).zip(shared).map(|(shard, shared)| shard_status(shard, shared)).collect(),
+        counts,
     }
 }
 

@@ -5,11 +5,13 @@ use std::time::Duration;
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 use piccolo_schema::slot_message::Route;
+use piccolo_schema::time::Moment;
 
 use super::clock::Clock;
 use super::doorbell::BELL;
 use super::handoff::{Handoff, ShardEnd};
 use super::socket::{ReadResult, Socket};
+use crate::admin::AdminRequest;
 use crate::shard::{Action, MeshBatch, Shard, StreamKey};
 
 /// Bytes that one connection is read of in one turn at most.
@@ -37,6 +39,8 @@ pub(super) struct Worker {
     waiting: Vec<Option<MeshBatch>>,
     /// What the reactor is to hear of routes and has not been told.
     routes: Vec<Route>,
+    /// When the turn began whose end has not been told.
+    busy_since: Option<Moment>,
     stopped: bool,
 }
 
@@ -54,6 +58,7 @@ impl Worker {
             buffer,
             waiting,
             routes: Vec::new(),
+            busy_since: None,
             stopped: false,
         }
     }
@@ -63,7 +68,10 @@ impl Worker {
         let mut events = Events::with_capacity(EVENTS_MAX);
         while !self.stopped {
             self.wait(&mut events);
-            self.shard.set_now(self.clock.now());
+            let now = self.clock.now();
+            self.tell_busy(now.moment);
+            self.busy_since = Some(now.moment);
+            self.shard.set_now(now);
             self.take_events(&events);
             self.take_handoffs();
             self.take_batches();
@@ -89,11 +97,20 @@ impl Worker {
         self.end.bell.awake();
     }
 
-    fn timeout(&self) -> Duration {
+    /// Tells the shard how long its turn took. The clock is read for the wait anyway; between
+    /// turns without one it is not, and the second one's begin is the first one's end.
+    fn tell_busy(&mut self, now: Moment) {
+        if let Some(since) = self.busy_since.take() {
+            self.shard.turn_took(now.since(since));
+        }
+    }
+
+    fn timeout(&mut self) -> Duration {
         if self.unread.iter().any(|key| self.shard.wants(*key)) {
             return Duration::ZERO;
         }
         let now = self.clock.now().moment;
+        self.tell_busy(now);
         let due = self.shard.deadline().since(now);
         let full = self.waiting.iter().any(Option::is_some) || !self.routes.is_empty();
         if full { due.min(FULL_RETRY) } else { due }
@@ -135,8 +152,8 @@ impl Worker {
     fn take_handoffs(&mut self) {
         while let Some(handoff) = self.end.handoffs.pop() {
             match handoff {
-                Handoff::Client(stream, address) => {
-                    let key = self.shard.accept_client(address);
+                Handoff::Client(stream, address, door) => {
+                    let key = self.shard.accept_client(address, door);
                     self.adopt(key, stream, false, false);
                 }
                 Handoff::Link(stream) => {
@@ -177,8 +194,6 @@ impl Worker {
     fn read_all(&mut self) {
         let mut unread = std::mem::take(&mut self.unread);
         unread.retain(|key| self.read(*key));
-        // Reading may have shown others to be readable: none does today, but keep them.
-        unread.append(&mut self.unread);
         self.unread = unread;
     }
 
@@ -222,6 +237,12 @@ impl Worker {
                     }
                 },
                 Action::Close(key) => self.forget(key),
+                Action::Leave => {
+                    log::info!("a client says SHUTDOWN");
+                    if self.end.requests.push(AdminRequest::Leave).is_err() {
+                        log::debug!("the reactor has been told often enough");
+                    }
+                }
                 Action::Warn(text) => log::warn!("{text}"),
             }
         }

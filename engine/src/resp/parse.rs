@@ -25,6 +25,17 @@ pub struct Limits {
     pub bulk_bytes_max: usize,
 }
 
+impl Limits {
+    /// For whoever has not said the password yet: enough to say it (source: redis, 10 arguments of
+    /// 16 KiB).
+    pub const BEFORE_AUTH: Self = Self {
+        command_bytes_max: 64 << 10,
+        arguments_max: 10,
+        inline_bytes_max: 64 << 10,
+        bulk_bytes_max: 16 << 10,
+    };
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
@@ -111,6 +122,11 @@ impl Parser {
     pub fn new(limits: Limits) -> Self {
         assert!(limits.command_bytes_max < u32::MAX as usize, "spans are 32 bits wide");
         Self { limits, read: 0, missing: 0, partial: Vec::new() }
+    }
+
+    /// Changes what is allowed from now on.
+    pub fn set_limits(&mut self, limits: Limits) {
+        self.limits = limits;
     }
 
     /// Reads the command at `buffer[from..]` and appends its arguments to `spans`, as positions

@@ -1,14 +1,15 @@
 //! Commands about the connection or the node, answered by the connection's own shard.
 
-use piccolo_ring::key_slot::slot_of;
 use piccolo_schema::ids::Version;
+use piccolo_schema::key_slot::slot_of;
 
+use super::cluster::CROSS_SLOT;
 use super::mesh::{Address, Errand};
-use super::session::{Pause, ReplyMode, State, Transaction, Watched};
+use super::session::{Door, Pause, Queued, ReplyMode, State, Transaction, Watched};
 use super::stream::{Role, Stream, StreamKey};
-use super::task::{self, Exec, Form, Local, Shards, SweepKind, Task, Watch};
-use super::{Shard, clients, info};
-use crate::command::{self, Place, SessionCommand, Sweep};
+use super::task::{self, Exec, Form, Local, Shards, Slots, SweepKind, Task, Watch};
+use super::{Shard, clients};
+use crate::command::{Place, SessionCommand, Sweep};
 use crate::resp::{Args, Reply, number};
 
 /// The version of Redis whose commands and replies are spoken. Clients look at it.
@@ -39,6 +40,9 @@ impl Shard {
                 self.close_after_replies(key);
             }
             C::Client => return self.client(key, args),
+            C::Configure => return self.configure(key, args),
+            C::Slowlog => return self.slowlog_command(key, args),
+            C::Shutdown => self.shutdown(key, args),
             C::Hello => self.hello(key, args),
             C::Auth => self.auth(key, args),
             C::Reset => {
@@ -49,119 +53,18 @@ impl Shard {
                     session.authenticated = open;
                 }
             }
-            C::Ping | C::Echo | C::Select | C::Command | C::Config | C::Info | C::Time => {
+            C::Cluster | C::Readonly | C::Readwrite | C::Asking => {
+                return self.run_cluster_command(key, command, args);
+            }
+            _ => {
+                let Some(session) = self.streams.session(key) else { return true };
+                let (resp3, door) = (session.resp3, session.door);
                 let mut bytes = Vec::new();
-                let resp3 = self.streams.session(key).is_some_and(|session| session.resp3);
-                self.plain_answer(command, args, &mut Reply::new(&mut bytes, resp3));
+                self.plain_answer(command, args, door, &mut Reply::new(&mut bytes, resp3));
                 self.say(key, |reply| reply.raw(&bytes));
             }
         }
         true
-    }
-
-    /// Answers that depend on no connection: these may stand in a transaction, too.
-    fn plain_answer(&self, command: SessionCommand, args: &Args<'_>, reply: &mut Reply<'_>) {
-        match command {
-            SessionCommand::Ping if args.len() == 1 => reply.status("PONG"),
-            SessionCommand::Ping if args.len() > 2 => {
-                reply.error("ERR wrong number of arguments for 'ping' command");
-            }
-            SessionCommand::Ping | SessionCommand::Echo => reply.bulk(args.get(1)),
-            SessionCommand::Select if args.get(1) == b"0" => reply.ok(),
-            SessionCommand::Select if number::parse_i64(args.get(1)).is_none() => {
-                reply.error("ERR value is not an integer or out of range");
-            }
-            SessionCommand::Select => reply.error("ERR DB index is out of range"),
-            SessionCommand::Command => command::docs::command(args, reply),
-            // EXEC forgets what was watched, whatever is queued.
-            SessionCommand::Unwatch => reply.ok(),
-            SessionCommand::Config => info::config(self, args, reply),
-            SessionCommand::Info => {
-                let text = info::info(self, args);
-                reply.verbatim(*b"txt", &text);
-            }
-            SessionCommand::Time => {
-                let wall = self.now.wall.0;
-                reply.array(2);
-                reply.bulk((wall / 1000).to_string().as_bytes());
-                reply.bulk((wall % 1000 * 1000).to_string().as_bytes());
-            }
-            _ => reply.error("ERR Command not allowed inside a transaction"),
-        }
-    }
-
-    fn hello(&mut self, key: StreamKey, args: &Args<'_>) {
-        let Some(session) = self.streams.session(key) else { return };
-        let mut resp3 = session.resp3;
-        let mut rest = args.iter().skip(1);
-        match rest.next() {
-            None => {}
-            Some(b"2") => resp3 = false,
-            Some(b"3") => resp3 = true,
-            Some(version) if version.iter().all(u8::is_ascii_digit) => {
-                return self.say(key, |r| r.error("NOPROTO unsupported protocol version"));
-            }
-            Some(_) => {
-                let text = "ERR Protocol version is not an integer or out of range";
-                return self.say(key, |reply| reply.error(text));
-            }
-        }
-        let (mut name, mut granted) = (None, session.authenticated);
-        while let Some(option) = rest.next() {
-            if option.eq_ignore_ascii_case(b"auth") {
-                let (Some(user), Some(password)) = (rest.next(), rest.next()) else {
-                    return self.say(key, |reply| reply.error("ERR Syntax error in HELLO option"));
-                };
-                if !self.grants(user, password) {
-                    return self.say(key, |reply| reply.error(WRONG_PASSWORD));
-                }
-                granted = true;
-            } else if option.eq_ignore_ascii_case(b"setname")
-                && let Some(given) = rest.next()
-            {
-                name = Some(given.to_vec());
-            } else {
-                return self.say(key, |reply| reply.error("ERR Syntax error in HELLO option"));
-            }
-        }
-        if !granted {
-            return self.say(key, |reply| reply.error(NO_AUTH_HELLO));
-        }
-        if name.as_deref().is_some_and(|name| !clients::is_name(name)) {
-            return self.say(key, |reply| reply.error(clients::BAD_NAME));
-        }
-        let Some(session) = self.streams.session(key) else { return };
-        (session.authenticated, session.resp3) = (true, resp3);
-        if let Some(name) = name {
-            session.name = name;
-        }
-        let id = session.id;
-        self.say(key, |reply| write_hello(id, resp3, reply));
-    }
-
-    fn auth(&mut self, key: StreamKey, args: &Args<'_>) {
-        if self.password.is_none() {
-            return self.say(key, |reply| reply.error(NO_PASSWORD));
-        }
-        let (user, password) = match args.len() {
-            2 => (&b"default"[..], args.get(1)),
-            3 => (args.get(1), args.get(2)),
-            _ => return self.say(key, |reply| reply.error("ERR syntax error")),
-        };
-        if !self.grants(user, password) {
-            return self.say(key, |reply| reply.error(WRONG_PASSWORD));
-        }
-        if let Some(session) = self.streams.session(key) {
-            session.authenticated = true;
-        }
-        self.say_ok(key);
-    }
-
-    fn grants(&self, user: &[u8], password: &[u8]) -> bool {
-        let Some(wanted) = &self.password else { return user == b"default" };
-        // As long for a wrong password as for the right one.
-        let differing = wanted.iter().zip(password).fold(0, |sum, (a, b)| sum | (a ^ b));
-        user == b"default" && wanted.len() == password.len() && differing == 0
     }
 
     fn multi(&mut self, key: StreamKey) {
@@ -184,7 +87,7 @@ impl Shard {
 
     fn exec(&mut self, key: StreamKey) -> bool {
         let Some(session) = self.streams.session(key) else { return true };
-        let resp3 = session.resp3;
+        let (resp3, door) = (session.resp3, session.door);
         match &session.transaction {
             None => {
                 self.say(key, |reply| reply.error("ERR EXEC without MULTI"));
@@ -206,10 +109,17 @@ impl Shard {
         }
         let watched = std::mem::take(&mut session.watched);
         let queue = session.transaction.take().unwrap_or_default().commands;
-        let local = self.local_replies(&queue, resp3);
+        let mut slots = queue.iter().filter_map(|queued| queued.slot);
+        if door == Door::Cluster && slots.next().is_some_and(|one| slots.any(|slot| slot != one)) {
+            self.say(key, |reply| reply.error(CROSS_SLOT));
+            return true;
+        }
+        let only = self.swept_slots(door);
+        let local = self.local_replies(&queue, resp3, door);
         let exec = Exec::new(queue, watched, local, resp3, |queued| match queued.command.place {
             Place::Sweep(sweep) => task::with_args(queued, |args| {
-                self.sweep_kind(sweep, args).ok().map(|kind| Task::Sweep(task::Sweep::new(kind)))
+                let kind = self.sweep_kind(sweep, args).ok()?;
+                Some(Task::Sweep(task::Sweep::new(kind, only.clone())))
             }),
             _ => task::split_queued(queued),
         });
@@ -217,20 +127,23 @@ impl Shard {
     }
 
     /// The replies of a transaction that ask no slot.
-    fn local_replies(&self, queue: &[super::session::Queued], resp3: bool) -> Vec<Local> {
+    fn local_replies(&self, queue: &[Queued], resp3: bool, door: Door) -> Vec<Local> {
         let mut local = Vec::new();
         for (place, queued) in queue.iter().enumerate() {
             let mut bytes = Vec::new();
             let reply = &mut Reply::new(&mut bytes, resp3);
             task::with_args(queued, |args| match queued.command.place {
-                Place::Session(command) => self.plain_answer(command, args, reply),
+                Place::Session(command) => self.plain_answer(command, args, door, reply),
+                Place::Container(_) => {
+                    self.plain_answer(SessionCommand::Command, args, door, reply);
+                }
                 Place::Sweep(sweep) => {
                     if let Err(text) = self.sweep_kind(sweep, args) {
                         reply.error(text);
                     }
                 }
-                Place::Slot(_) if spans_slots(queued, args) => {
-                    reply.error("CROSSSLOT Keys in request don't hash to the same slot");
+                Place::Slot(_) if queued.slot.is_none() => {
+                    reply.error(CROSS_SLOT);
                 }
                 Place::Slot(_) | Place::Split(..) => {}
             });
@@ -247,19 +160,37 @@ impl Shard {
             self.say(key, |reply| reply.error("ERR WATCH inside MULTI is not allowed"));
             return true;
         }
+        let door = session.door;
+        if let Some(text) = self.misplaced(door, args.iter().skip(1).map(slot_of)) {
+            self.say(key, |reply| reply.error(&text));
+            return true;
+        }
         let watched =
             |key: &[u8]| Watched { key: key.to_vec(), slot: slot_of(key), version: Version::ZERO };
         self.begin_task(key, || Task::Watch(Watch::new(args.iter().skip(1).map(watched).collect())))
     }
 
     pub(super) fn run_sweep(&mut self, key: StreamKey, sweep: Sweep, args: &Args<'_>) -> bool {
+        let Some(door) = self.streams.session(key).map(|session| session.door) else { return true };
+        let only = self.swept_slots(door);
         match self.sweep_kind(sweep, args) {
-            Ok(kind) => self.begin_task(key, || Task::Sweep(task::Sweep::new(kind))),
+            Ok(kind) => self.begin_task(key, || Task::Sweep(task::Sweep::new(kind, only))),
             Err(text) => {
                 self.say(key, |reply| reply.error(text));
                 true
             }
         }
+    }
+
+    /// What a command without a key is about at a door: every slot, or those led by this node.
+    fn swept_slots(&self, door: Door) -> Option<Slots> {
+        (door == Door::Cluster)
+            .then(|| Slots::those(|slot| self.routes.get(slot).leader == self.me))
+    }
+
+    /// Keys of a slot led here, on average.
+    pub(super) fn slot_keys(&self) -> usize {
+        self.counters.keys as usize / (self.counters.slots_led as usize).max(1)
     }
 
     fn sweep_kind(&self, sweep: Sweep, args: &Args<'_>) -> Result<SweepKind, &'static str> {
@@ -299,15 +230,14 @@ impl Shard {
                         return Err(SYNTAX);
                     }
                 }
-                let led = (self.counters.slots_led as usize).max(1);
-                let slot_keys = self.counters.keys as usize / led;
+                let slot_keys = self.slot_keys();
                 SweepKind::Scan { cursor, count: count.unwrap_or(10), filter, slot_keys }
             }
         })
     }
 
     fn client(&mut self, key: StreamKey, args: &Args<'_>) -> bool {
-        match clients::parse(args) {
+        match clients::parse(args, self.now.moment) {
             Ok(clients::Client::Own(own)) => self.client_own(key, own),
             Ok(clients::Client::Ask(mut errand, form)) => {
                 let own = self.streams.session(key).map(|session| session.id);
@@ -328,6 +258,8 @@ impl Shard {
         let Some(stream) = self.streams.get_mut(key) else { return };
         let Stream { role: Role::Client(session), .. } = &mut *stream else { return };
         match own {
+            Own::Says(number) => self.say(key, |reply| reply.integer(number)),
+            Own::SaysOk => self.say_ok(key),
             Own::Id => {
                 let id = session.id;
                 self.say(key, |reply| reply.integer(id as i64));
@@ -363,7 +295,7 @@ impl Shard {
     }
 
     /// Asks every shard of this node.
-    fn ask_shards(&mut self, key: StreamKey, errand: &Errand, form: Form) -> bool {
+    pub(super) fn ask_shards(&mut self, key: StreamKey, errand: &Errand, form: Form) -> bool {
         let shards = usize::from(self.shards);
         let Some(session) = self.streams.session(key) else { return true };
         session.pause = Pause::UntilAnswered;
@@ -387,13 +319,34 @@ impl Shard {
         true
     }
 
+    fn slowlog_command(&mut self, key: StreamKey, args: &Args<'_>) -> bool {
+        let (errand, form) = match args.get(1).to_ascii_lowercase().as_slice() {
+            b"len" => (Errand::SlowlogLength, Form::Count),
+            b"reset" => (Errand::SlowlogReset, Form::Ok),
+            _ => {
+                let count = args.iter().nth(2).map_or(Some(10), number::parse_i64);
+                let count = match count.filter(|_| args.len() <= 3) {
+                    Some(-1) => usize::MAX,
+                    Some(count @ 0..) => usize::try_from(count).unwrap_or(usize::MAX),
+                    _ => {
+                        let text = "ERR count should be greater than or equal to -1";
+                        self.say(key, |reply| reply.error(text));
+                        return true;
+                    }
+                };
+                (Errand::Slowlog(count), Form::Latest(count))
+            }
+        };
+        self.ask_shards(key, &errand, form)
+    }
+
     pub(super) fn errand_answered(&mut self, packed: u64, answer: &[u8]) {
         if let Some((key, ticket)) = self.errands_out.try_remove(packed as usize) {
             self.task_inputs.push_back((key, ticket, Some((0, answer.to_vec()))));
         }
     }
 
-    fn say_ok(&mut self, key: StreamKey) {
+    pub(super) fn say_ok(&mut self, key: StreamKey) {
         let ok: fn(&mut Reply<'_>) = |reply| reply.ok();
         self.say(key, ok);
     }
@@ -404,36 +357,4 @@ impl Shard {
         }
         self.streams.mark_dirty(key);
     }
-}
-
-fn spans_slots(queued: &super::session::Queued, args: &Args<'_>) -> bool {
-    let mut slots = queued.command.keys(args.len()).map(|index| slot_of(args.get(index)));
-    slots.next().is_some_and(|first| slots.any(|slot| slot != first))
-}
-
-const WRONG_PASSWORD: &str = "WRONGPASS invalid username-password pair or user is disabled.";
-
-const NO_PASSWORD: &str = "ERR AUTH <password> called without any password configured for the \
-     default user. Are you sure your configuration is correct?";
-
-const NO_AUTH_HELLO: &str = "NOAUTH HELLO must be called with the client already authenticated, \
-     otherwise the HELLO <proto> AUTH <user> <pass> option can be used to authenticate the \
-     client and select the RESP protocol version at the same time";
-
-fn write_hello(id: u64, resp3: bool, reply: &mut Reply<'_>) {
-    reply.map(7);
-    for (name, value) in [("server", "redis"), ("version", REDIS_VERSION)] {
-        reply.bulk(name.as_bytes());
-        reply.bulk(value.as_bytes());
-    }
-    reply.bulk(b"proto");
-    reply.integer(if resp3 { 3 } else { 2 });
-    reply.bulk(b"id");
-    reply.integer(id as i64);
-    for (name, value) in [("mode", "standalone"), ("role", "master")] {
-        reply.bulk(name.as_bytes());
-        reply.bulk(value.as_bytes());
-    }
-    reply.bulk(b"modules");
-    reply.array(0);
 }

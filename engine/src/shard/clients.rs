@@ -6,11 +6,12 @@ use std::time::Duration;
 use piccolo_schema::time::Moment;
 
 use super::mesh::Errand;
-use super::session::{OUTPUT_BYTES_MAX, ReplyMode, Session};
+use super::pause::PAUSE_MILLIS_MAX;
+use super::session::{Door, OUTPUT_BYTES_MAX, ReplyMode, Session};
 use super::stream::{Role, Stream, StreamKey};
 use super::task::Form;
 use super::{Action, Shard};
-use crate::resp::{Args, Reply};
+use crate::resp::{Args, Reply, number};
 
 /// A CLIENT command taken apart.
 pub(super) enum Client {
@@ -28,6 +29,8 @@ pub(super) enum Own {
     SetLibrary(Option<Vec<u8>>, Option<Vec<u8>>),
     Info,
     Reply(ReplyMode),
+    Says(i64),
+    SaysOk,
 }
 
 /// Which connections CLIENT KILL means: those that match everything stated.
@@ -54,7 +57,7 @@ pub(super) fn is_name(name: &[u8]) -> bool {
     name.iter().all(|byte| (b'!'..=b'~').contains(byte))
 }
 
-pub(super) fn parse(args: &Args<'_>) -> Result<Client, String> {
+pub(super) fn parse(args: &Args<'_>, now: Moment) -> Result<Client, String> {
     let sub = args.get(1).to_ascii_lowercase();
     let value = |index: usize| args.get(index).to_vec();
     Ok(match (&sub[..], args.len()) {
@@ -77,21 +80,63 @@ pub(super) fn parse(args: &Args<'_>) -> Result<Client, String> {
         {
             Client::Ask(Errand::ListClients, Form::Text)
         }
+        (b"list", 4) if args.get(2).eq_ignore_ascii_case(b"type") => {
+            return Err(unknown_type(args.get(3)));
+        }
         (b"kill", 3) => {
             let address = Some(String::from_utf8_lossy(args.get(2)).into_owned());
             let filter = Filter { address, ..Filter::default() };
             Client::Ask(Errand::KillClients(filter), Form::AtLeastOne)
         }
         (b"kill", 4..) => Client::Ask(Errand::KillClients(filter(args)?), Form::Count),
-        (b"list", _) => return Err("ERR syntax error".into()),
-        _ => {
-            let sub = String::from_utf8_lossy(args.get(1)).into_owned();
-            return Err(format!(
-                "ERR unknown subcommand or wrong number of arguments for '{sub}'. Try CLIENT HELP."
-            ));
+        // Nothing is redirected, evicted, marked as used, or blocked.
+        (b"getredir", _) => Client::Own(Own::Says(-1)),
+        (b"no-evict" | b"no-touch", _) => {
+            if !matches!(&args.get(2).to_ascii_lowercase()[..], b"on" | b"off") {
+                return Err("ERR syntax error".into());
+            }
+            Client::Own(Own::SaysOk)
         }
+        (b"tracking", _) if args.get(2).eq_ignore_ascii_case(b"off") => Client::Own(Own::SaysOk),
+        (b"tracking", _) => return Err("ERR CLIENT TRACKING is not supported".into()),
+        (b"unblock", _) => unblock(args)?,
+        (b"pause", _) => Client::Ask(pause(args, now)?, Form::Ok),
+        (b"unpause", _) => Client::Ask(Errand::UnpauseClients, Form::Ok),
+        _ => return Err("ERR syntax error".into()),
     })
 }
+
+/// There are no replicas among clients, and no subscribers.
+fn unknown_type(name: &[u8]) -> String {
+    format!("ERR Unknown client type '{}'", String::from_utf8_lossy(name))
+}
+
+fn unblock(args: &Args<'_>) -> Result<Client, String> {
+    let reason = args.iter().nth(3).map(<[u8]>::to_ascii_lowercase);
+    if args.len() > 4 || !matches!(reason.as_deref(), None | Some(b"timeout" | b"error")) {
+        return Err("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR".into());
+    }
+    match number::parse_i64(args.get(2)) {
+        Some(_) => Ok(Client::Own(Own::Says(0))),
+        None => Err("ERR value is not an integer or out of range".into()),
+    }
+}
+
+fn pause(args: &Args<'_>, now: Moment) -> Result<Errand, String> {
+    let all = match args.iter().nth(3).map(<[u8]>::to_ascii_lowercase).as_deref() {
+        None | Some(b"all") => true,
+        Some(b"write") => false,
+        Some(_) => return Err("ERR CLIENT PAUSE mode must be WRITE or ALL".into()),
+    };
+    let millis = number::parse_i64(args.get(2)).ok_or(BAD_TIMEOUT)?;
+    let millis = u64::try_from(millis).map_err(|_| "ERR timeout is negative")?;
+    if millis > PAUSE_MILLIS_MAX {
+        return Err(format!("ERR timeout of {millis} ms; at most {PAUSE_MILLIS_MAX} are taken"));
+    }
+    Ok(Errand::PauseClients { until: now + Duration::from_millis(millis), all })
+}
+
+const BAD_TIMEOUT: &str = "ERR timeout is not an integer or out of range";
 
 fn set_info(option: &[u8], value: &[u8]) -> Result<Own, String> {
     let option = String::from_utf8_lossy(option).to_ascii_lowercase();
@@ -119,6 +164,7 @@ fn filter(args: &Args<'_>) -> Result<Filter, String> {
             b"skipme" if value.eq_ignore_ascii_case("yes") => {}
             b"skipme" if value.eq_ignore_ascii_case("no") => filter.spare = Some(0),
             b"type" if value.eq_ignore_ascii_case("normal") => {}
+            b"type" => return Err(unknown_type(value.as_bytes())),
             _ => return Err("ERR syntax error".into()),
         }
     }
@@ -130,7 +176,7 @@ pub(super) fn line(session: &Session, now: Moment) -> String {
     let text = String::from_utf8_lossy;
     format!(
         "id={} addr={} name={} age={} idle={} flags={} db=0 multi={} watch={} cmd={} resp={} \
-         lib-name={} lib-ver={}\n",
+         lib-name={} lib-ver={}{}\n",
         session.id,
         session.address,
         text(&session.name),
@@ -143,6 +189,7 @@ pub(super) fn line(session: &Session, now: Moment) -> String {
         if session.resp3 { 3 } else { 2 },
         text(&session.library.0),
         text(&session.library.1),
+        if session.native.is_some() { " proto=native" } else { "" },
     )
 }
 
@@ -155,10 +202,10 @@ fn stuck_too_long(since: Moment, now: Moment) -> bool {
 
 impl Shard {
     /// Takes in a new client. Its first commands may follow.
-    pub fn accept_client(&mut self, address: SocketAddr) -> StreamKey {
+    pub fn accept_client(&mut self, address: SocketAddr, door: Door) -> StreamKey {
         self.next_client += 1;
         let id = self.next_client * u64::from(self.shards) + u64::from(self.index);
-        let mut session = Session::new(id, address, self.limits, self.now.moment);
+        let mut session = Session::new(id, (address, door), self.limits, self.now.moment);
         session.authenticated = self.password.is_none();
         self.counters.accepted += 1;
         self.counters.connections += 1;
@@ -179,9 +226,9 @@ impl Shard {
             }
             if session.stuck_since.is_some_and(|since| stuck_too_long(since, now)) {
                 let warning = format!("client {} reads nothing: cut off", session.address);
-                self.actions.extend([Action::Warn(warning), Action::Close(key)]);
+                self.actions.push_back(Action::Warn(warning));
                 self.counters.cut_off += 1;
-                self.closed(key);
+                self.hang_up(key);
             }
         }
     }
@@ -202,6 +249,17 @@ impl Shard {
                 reply.bulk(lines.as_bytes());
             }
             Errand::KillClients(filter) => reply.integer(self.kill_clients(filter)),
+            Errand::PauseClients { until, all } => self.pause_clients(*until, *all),
+            Errand::UnpauseClients => self.unpause_clients(),
+            Errand::Change(settings) => {
+                for setting in settings {
+                    self.change_setting(setting);
+                }
+            }
+            Errand::CountFrom(counts) => self.counted_from = *counts,
+            Errand::Slowlog(count) => self.slowlog.write(*count, &mut reply),
+            Errand::SlowlogLength => reply.integer(self.slowlog.len() as i64),
+            Errand::SlowlogReset => self.slowlog.clear(),
         }
     }
 
@@ -218,8 +276,7 @@ impl Shard {
             .map(|stream| stream.key)
             .collect();
         for key in &keys {
-            self.actions.push_back(Action::Close(*key));
-            self.closed(*key);
+            self.hang_up(*key);
         }
         keys.len() as i64
     }

@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use piccolo_gossip::State;
 use piccolo_ring::placement::Placement;
 use piccolo_schema::ids::{ClusterId, NodeId};
 
-use super::link::Peer;
+use super::link::{LANES, Peer};
 use super::{Shard, StreamKey};
 use crate::store::KeyHasher;
 
@@ -38,9 +39,34 @@ pub struct PeerView {
     pub address: SocketAddr,
 }
 
+/// A member, as clients are told of it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NodeView {
+    /// Its id.
+    pub id: NodeId,
+    /// Its stable name.
+    pub name: String,
+    /// Where clients are told to come.
+    pub client: SocketAddr,
+    /// Where clients of Redis Cluster are told to come.
+    pub cluster_client: SocketAddr,
+    /// Where other nodes reach it.
+    pub peer: SocketAddr,
+    /// What it is believed to be.
+    pub state: State,
+    /// Its zone; empty if it has none.
+    pub zone: String,
+    /// Its share of the ring relative to others.
+    pub weight: u16,
+    /// Its shards.
+    pub shards: u16,
+}
+
 /// Who is there.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Members {
+    /// Every member that has not left, this one included, by name.
+    pub nodes: Vec<NodeView>,
     /// Nodes to have links to; this one is not among them.
     pub peers: Vec<PeerView>,
     /// Nodes that will never come back as what they were: dead for longer than the grace, left,
@@ -78,6 +104,8 @@ pub enum Action {
     },
     /// Close a connection; the shard has forgotten it already.
     Close(StreamKey),
+    /// The node is to leave and end, as on SIGTERM.
+    Leave,
     /// Tell the operator.
     Warn(String),
 }
@@ -95,7 +123,10 @@ impl Shard {
                     }
                 }
             }
-            Control::Members(members) => self.set_members(&members),
+            Control::Members(members) => {
+                self.set_members(&members);
+                self.topology.set_nodes(members);
+            }
             Control::Wish(wish) => {
                 self.wish = wish;
                 self.review();
@@ -114,10 +145,9 @@ impl Shard {
             std::mem::take(&mut self.peers).into_iter().partition(wanted);
         self.peers = kept;
         for mut peer in dropped {
-            for lane in [piccolo_ring::group::Lane::Ordinary, piccolo_ring::group::Lane::Bulk] {
+            for lane in LANES {
                 if let Some(stream) = peer.end(lane).stream {
-                    self.actions.push_back(Action::Close(stream));
-                    self.closed(stream);
+                    self.hang_up(stream);
                 }
             }
         }
@@ -133,6 +163,7 @@ impl Shard {
     /// Reads nothing more of clients: what they have sent is answered, then they are closed. So
     /// each finds its connection closed between replies.
     fn end_clients(&mut self) {
+        self.unpause_clients();
         let clients: Vec<StreamKey> = self
             .streams
             .iter()

@@ -1,18 +1,38 @@
-//! INFO and CONFIG GET: what the node says about itself.
+//! INFO: what the node says about itself.
 
 use std::fmt::Write as _;
 
 use super::Shard;
 use super::answers::REDIS_VERSION;
 use super::counters::Shared;
-use crate::command::glob;
-use crate::resp::{Args, Reply};
+use super::session::Door;
+use crate::resp::Args;
 
 /// Writes the lines of one section.
-type Section = fn(&Shard, &mut String);
+type Section = fn(&Shard, Door, &mut String);
+
+/// One of the counts that shards publish.
+type Field = fn(&Shared) -> u64;
+
+/// What INFO counts since the node began, or since CONFIG RESETSTAT.
+const COUNTS: [(&str, Field); 5] = [
+    ("total_connections_received", |shared| shared.accepted.get()),
+    ("total_commands_processed", |shared| shared.commands.get()),
+    ("expired_keys", |shared| shared.expired.get()),
+    ("piccolo_forwarded_commands", |shared| shared.forwarded.get()),
+    ("piccolo_bounced_commands", |shared| shared.bounced.get()),
+];
+
+/// Where the counts of INFO stood once. Shards themselves count on: others look at their counts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Counts([u64; COUNTS.len()]);
+
+pub(super) fn counts(shard: &Shard) -> Counts {
+    Counts(COUNTS.map(|(_, field)| sum(shard, field)))
+}
 
 /// The text of INFO, for the sections asked for.
-pub(super) fn info(shard: &Shard, args: &Args<'_>) -> String {
+pub(super) fn info(shard: &Shard, args: &Args<'_>, door: Door) -> String {
     const SECTIONS: [(&str, Section); 8] = [
         ("server", server),
         ("clients", clients),
@@ -35,13 +55,13 @@ pub(super) fn info(shard: &Shard, args: &Args<'_>) -> String {
                 text.push_str("\r\n");
             }
             line(&mut text, format_args!("# {title}"));
-            write(shard, &mut text);
+            write(shard, door, &mut text);
         }
     }
     text
 }
 
-fn line(text: &mut String, line: std::fmt::Arguments<'_>) {
+pub(super) fn line(text: &mut String, line: std::fmt::Arguments<'_>) {
     if text.write_fmt(line).is_err() {
         unreachable!("writing into a String does not fail");
     }
@@ -52,9 +72,10 @@ fn sum(shard: &Shard, field: impl Fn(&Shared) -> u64) -> u64 {
     shard.shared.iter().map(field).sum()
 }
 
-fn server(shard: &Shard, text: &mut String) {
+fn server(shard: &Shard, door: Door, text: &mut String) {
+    let mode = if door == Door::Cluster { "cluster" } else { "standalone" };
     line(text, format_args!("redis_version:{REDIS_VERSION}"));
-    line(text, format_args!("redis_mode:standalone"));
+    line(text, format_args!("redis_mode:{mode}"));
     line(text, format_args!("piccolo_version:{}", env!("CARGO_PKG_VERSION")));
     line(text, format_args!("piccolo_node:{}", shard.me));
     line(text, format_args!("piccolo_shards:{}", shard.shards));
@@ -62,72 +83,46 @@ fn server(shard: &Shard, text: &mut String) {
     line(text, format_args!("uptime_in_seconds:{}", shard.now.moment.since(shard.began).as_secs()));
 }
 
-fn clients(shard: &Shard, text: &mut String) {
+fn clients(shard: &Shard, _: Door, text: &mut String) {
     line(text, format_args!("connected_clients:{}", sum(shard, |s| s.connections.get())));
     line(text, format_args!("blocked_clients:0"));
 }
 
-fn memory(shard: &Shard, text: &mut String) {
+fn memory(shard: &Shard, _: Door, text: &mut String) {
     line(text, format_args!("used_memory:{}", sum(shard, |s| s.bytes.get())));
     line(text, format_args!("maxmemory:{}", shard.memory_max));
     line(text, format_args!("maxmemory_policy:noeviction"));
 }
 
-fn persistence(_: &Shard, text: &mut String) {
+fn persistence(_: &Shard, _: Door, text: &mut String) {
     line(text, format_args!("loading:0"));
     line(text, format_args!("rdb_bgsave_in_progress:0"));
     line(text, format_args!("aof_enabled:0"));
 }
 
-fn stats(shard: &Shard, text: &mut String) {
-    line(text, format_args!("total_connections_received:{}", sum(shard, |s| s.accepted.get())));
-    line(text, format_args!("total_commands_processed:{}", sum(shard, |s| s.commands.get())));
-    line(text, format_args!("expired_keys:{}", sum(shard, |s| s.expired.get())));
+fn stats(shard: &Shard, _: Door, text: &mut String) {
+    for ((name, _), (now, from)) in
+        COUNTS.iter().zip(counts(shard).0.iter().zip(shard.counted_from.0))
+    {
+        line(text, format_args!("{name}:{}", now.saturating_sub(from)));
+    }
     line(text, format_args!("evicted_keys:0"));
-    line(text, format_args!("piccolo_forwarded_commands:{}", sum(shard, |s| s.forwarded.get())));
-    line(text, format_args!("piccolo_bounced_commands:{}", sum(shard, |s| s.bounced.get())));
 }
 
-fn replication(_: &Shard, text: &mut String) {
+fn replication(_: &Shard, _: Door, text: &mut String) {
     line(text, format_args!("role:master"));
     line(text, format_args!("connected_slaves:0"));
 }
 
-fn cluster(shard: &Shard, text: &mut String) {
-    line(text, format_args!("cluster_enabled:0"));
+fn cluster(shard: &Shard, door: Door, text: &mut String) {
+    line(text, format_args!("cluster_enabled:{}", u8::from(door == Door::Cluster)));
     line(text, format_args!("piccolo_slots_led:{}", sum(shard, |s| s.slots_led.get())));
     line(text, format_args!("piccolo_slots_moving:{}", sum(shard, |s| s.slots_moving.get())));
 }
 
-fn keyspace(shard: &Shard, text: &mut String) {
+fn keyspace(shard: &Shard, _: Door, text: &mut String) {
     let keys = sum(shard, |s| s.keys.get());
     if keys > 0 {
         line(text, format_args!("db0:keys={keys}"));
-    }
-}
-
-/// CONFIG GET pattern ..: settings that clients ask for.
-pub(super) fn config(shard: &Shard, args: &Args<'_>, reply: &mut Reply<'_>) {
-    if !args.get(1).eq_ignore_ascii_case(b"get") || args.len() < 3 {
-        return reply.error("ERR only CONFIG GET pattern [pattern ...] is supported");
-    }
-    let settings = [
-        ("appendonly", "no".to_owned()),
-        ("databases", "1".to_owned()),
-        ("maxmemory", shard.memory_max.to_string()),
-        ("maxmemory-policy", "noeviction".to_owned()),
-        ("proto-max-bulk-len", shard.limits.bulk_bytes_max.to_string()),
-        ("save", String::new()),
-        ("timeout", "0".to_owned()),
-    ];
-    let asked: Vec<Vec<u8>> = args.iter().skip(2).map(<[u8]>::to_ascii_lowercase).collect();
-    let found: Vec<_> = settings
-        .iter()
-        .filter(|(name, _)| asked.iter().any(|pattern| glob::matches(pattern, name.as_bytes())))
-        .collect();
-    reply.map(found.len());
-    for (name, value) in found {
-        reply.bulk(name.as_bytes());
-        reply.bulk(value.as_bytes());
     }
 }

@@ -90,7 +90,7 @@ impl Peer {
     }
 }
 
-const LANES: [Lane; 2] = [Lane::Ordinary, Lane::Bulk];
+pub(super) const LANES: [Lane; 2] = [Lane::Ordinary, Lane::Bulk];
 
 impl Shard {
     pub(super) fn peer(&mut self, id: NodeId) -> Option<&mut Peer> {
@@ -138,8 +138,7 @@ impl Shard {
             });
             if late {
                 self.counters.link_faults += u64::from(self.is_stranger(key));
-                self.actions.push_back(Action::Close(key));
-                self.closed(key);
+                self.hang_up(key);
             }
         }
     }
@@ -222,8 +221,7 @@ impl Shard {
             stream.closing = true;
             self.streams.mark_dirty(key);
         } else {
-            self.actions.push_back(Action::Close(key));
-            self.closed(key);
+            self.hang_up(key);
         }
     }
 
@@ -334,8 +332,7 @@ impl Shard {
             self.streams.mark_dirty(key);
             if stuck {
                 self.actions.push_back(Action::Warn("a peer does not read its replies".into()));
-                self.actions.push_back(Action::Close(key));
-                self.closed(key);
+                self.hang_up(key);
             }
         }
     }

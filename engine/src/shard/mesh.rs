@@ -5,6 +5,7 @@ use std::ops::Range;
 use piccolo_schema::ids::{NodeId, Slot};
 use piccolo_schema::link::{Outcome, RequestKind};
 use piccolo_schema::slot_message::{Route, SlotMessage};
+use piccolo_schema::time::Moment;
 
 use super::stream::StreamKey;
 
@@ -39,6 +40,8 @@ pub struct Work<'a> {
     pub fence: u32,
     /// Who asked.
     pub source: Source,
+    /// When the asker gives it up, in this node's time: no use in executing it later.
+    pub until: Moment,
     /// Whole commands in RESP.
     pub body: &'a [u8],
 }
@@ -51,6 +54,7 @@ struct WorkHead {
     resp3: bool,
     fence: u32,
     source: Source,
+    until: Moment,
     body: Range<usize>,
 }
 
@@ -80,6 +84,25 @@ pub enum Errand {
     ListClients,
     /// End the connections that match; how many did.
     KillClients(super::clients::Filter),
+    /// Let the commands of its clients wait, all or those that write.
+    PauseClients {
+        /// Until when, in this node's time.
+        until: Moment,
+        /// Whether commands that only read wait, too.
+        all: bool,
+    },
+    /// End that.
+    UnpauseClients,
+    /// Change settings.
+    Change(Vec<super::Setting>),
+    /// INFO counts from these.
+    CountFrom(super::info::Counts),
+    /// At most so many of the latest entries of its slow log.
+    Slowlog(usize),
+    /// The number of entries of its slow log.
+    SlowlogLength,
+    /// Forget its slow log.
+    SlowlogReset,
 }
 
 impl MeshBatch {
@@ -93,8 +116,8 @@ impl MeshBatch {
 
     pub(super) fn push_work(&mut self, address: Address, work: &Work<'_>) {
         let body = self.keep(work.body);
-        let Work { slot, kind, resp3, fence, source, body: _ } = *work;
-        self.work.push(WorkHead { address, slot, kind, resp3, fence, source, body });
+        let Work { slot, kind, resp3, fence, source, until, body: _ } = *work;
+        self.work.push(WorkHead { address, slot, kind, resp3, fence, source, until, body });
     }
 
     pub(super) fn push_answer(&mut self, address: Address, outcome: &Outcome<'_>) {
@@ -108,9 +131,9 @@ impl MeshBatch {
 
     pub(super) fn work(&self) -> impl Iterator<Item = (Address, Work<'_>)> {
         self.work.iter().map(|head| {
-            let WorkHead { address, slot, kind, resp3, fence, source, ref body } = *head;
+            let WorkHead { address, slot, kind, resp3, fence, source, until, ref body } = *head;
             let body = &self.arena[body.clone()];
-            (address, Work { slot, kind, resp3, fence, source, body })
+            (address, Work { slot, kind, resp3, fence, source, until, body })
         })
     }
 

@@ -7,16 +7,25 @@
 //! socket, no clock and no thread: a thread drives it in a node, the simulator in tests.
 
 mod answers;
+pub(crate) mod calls;
 mod clients;
+mod cluster;
 mod control;
 mod counters;
 mod delivery;
 mod dispatch;
+mod durations;
 mod execution;
+mod expiry;
 mod info;
+mod latency;
 mod link;
+mod login;
 mod mesh;
 mod moves;
+mod native;
+mod pause;
+mod plain;
 mod probe;
 mod replicas;
 mod replies;
@@ -25,23 +34,30 @@ mod routes;
 mod seat;
 mod serve;
 mod session;
+mod settings;
+mod shutdown;
+mod slowlog;
 mod stream;
 mod task;
+mod topology;
 mod turn;
 
+pub use calls::{CallResult, NATIVE_SCAN, NATIVE_TOPOLOGY, OTHER, SharedCalls};
 pub use clients::Filter;
-pub use control::{Action, Control, Members, PeerView, Wish};
-pub use counters::{Gauge, Shared};
+pub use control::{Action, Control, Members, NodeView, PeerView, Wish};
+pub use counters::{Gauge, Proto, Shared};
+pub use durations::{BOUNDS_MICROSECONDS, Path, SharedDurations};
 pub use mesh::{Address, Errand, MeshBatch, Source, Work};
 pub use probe::SlotProbe;
-pub use session::ReplyTo;
+pub use session::{Door, ReplyTo};
+pub use settings::Setting;
 pub use stream::StreamKey;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use piccolo_ring::group::{Effect, Lane};
+use piccolo_ring::group::Lane;
 use piccolo_schema::ids::{ClusterId, NodeId, Slot};
 use piccolo_schema::link::Outcome;
 use piccolo_schema::slot_message::Route;
@@ -57,12 +73,10 @@ use requests::Requests;
 use routes::Routes;
 use seat::Seat;
 use stream::{Role, Streams};
+use topology::Topology;
 
 /// Entries of dropped tables that a turn gives back at most.
 const GRAVE_ENTRIES: usize = 2048;
-
-/// Entries that one look for expired ones may see.
-const EXPIRY_ENTRIES: usize = 2048;
 
 /// Time between looks at what changes slowly: links, sessions, expiry.
 const TEND: Duration = Duration::from_millis(50);
@@ -113,17 +127,18 @@ pub struct Shard {
     batch: turn::Batch,
     task_inputs: VecDeque<TaskInput>,
     next_client: u64,
+    client_pause: Option<pause::ClientPause>,
     /// Errands on behalf of clients: whose, by number.
     errands_out: Slab<(StreamKey, u64)>,
 
     seats: Vec<Seat>,
     routes: Routes,
+    topology: Topology,
     /// Rounds of bounces seen per slot.
     fences: Vec<u32>,
     requests: Requests,
     scratch: Vec<u8>,
     changes: Changes,
-    effects: Vec<Effect>,
     graves: Vec<SlotTable>,
 
     /// Slots in which something waits.
@@ -144,12 +159,16 @@ pub struct Shard {
     members_majority: bool,
     wish: Arc<Wish>,
     inlinks_to_write: Vec<StreamKey>,
+    natives_to_write: Vec<StreamKey>,
 
     outbound: Vec<MeshBatch>,
     actions: VecDeque<Action>,
     /// Routes that became known in this turn, for the node's own view.
     routes_out: Vec<Route>,
     counters: Counters,
+    /// What INFO counts from, for all shards of the node.
+    counted_from: info::Counts,
+    slowlog: slowlog::Slowlog,
     shared: Arc<[Shared]>,
 
     tended: Moment,
@@ -170,8 +189,7 @@ impl Shard {
         let count = (usize::from(Slot::COUNT) - usize::from(index)).div_ceil(usize::from(shards));
         // Until the first count says otherwise: the node must not believe that all is known.
         shared[usize::from(index)].slots_unrouted.set(count as u64);
-        let share = memory_max / usize::from(shards);
-        Self {
+        let mut shard = Self {
             index,
             shards,
             me,
@@ -179,8 +197,8 @@ impl Shard {
             hasher: KeyHasher::new(ClusterId::NONE),
             limits,
             password,
-            memory_max,
-            bytes_max: if memory_max == 0 { usize::MAX } else { share },
+            memory_max: 0,
+            bytes_max: usize::MAX,
             now,
             began: now.moment,
             turns: 0,
@@ -188,14 +206,15 @@ impl Shard {
             batch: turn::Batch::default(),
             task_inputs: VecDeque::new(),
             next_client: 0,
+            client_pause: None,
             errands_out: Slab::new(),
             seats: (0..count).map(|_| Seat::default()).collect(),
             routes: Routes::new(),
+            topology: Topology::default(),
             fences: vec![0; usize::from(Slot::COUNT)],
             requests: Requests::default(),
             scratch: Vec::new(),
             changes: Changes::default(),
-            effects: Vec::new(),
             graves: Vec::new(),
             busy: BTreeSet::new(),
             unsettled: BTreeSet::new(),
@@ -209,17 +228,22 @@ impl Shard {
             members_majority: false,
             wish: Arc::default(),
             inlinks_to_write: Vec::new(),
+            natives_to_write: Vec::new(),
             outbound: (0..shards).map(|_| MeshBatch::default()).collect(),
             actions: VecDeque::new(),
             routes_out: Vec::new(),
             counters: Counters::default(),
+            counted_from: info::Counts::default(),
+            slowlog: slowlog::Slowlog::default(),
             shared,
             tended: now.moment,
             resumed: now.moment,
             stated: now.moment,
             stated_to: 0,
             expiry_place: 0,
-        }
+        };
+        shard.set_memory_max(memory_max);
+        shard
     }
 
     /// Takes in a link that a peer opened. Its hello follows.
@@ -231,6 +255,7 @@ impl Shard {
     pub fn received(&mut self, key: StreamKey, bytes: &[u8]) {
         let Some(stream) = self.streams.get_mut(key) else { return };
         stream.inbox.extend(bytes);
+        self.counters.received[stream.proto() as usize] += bytes.len() as u64;
         if matches!(stream.role, Role::Client(_)) {
             self.streams.mark_ready(key);
         } else {
@@ -257,9 +282,18 @@ impl Shard {
         let Some(stream) = self.streams.close(key) else { return };
         match stream.role {
             Role::Outlink(link) => self.outlink_closed(&link),
-            Role::Client(_) => self.counters.connections -= 1,
+            Role::Client(session) => {
+                self.counters.connections -= 1;
+                self.counters.native_connections -= u64::from(session.native.is_some());
+            }
             Role::Inlink(_) => {}
         }
+    }
+
+    /// Ends a connection from this side.
+    fn hang_up(&mut self, key: StreamKey) {
+        self.actions.push_back(Action::Close(key));
+        self.closed(key);
     }
 
     /// The other side of a connection will send nothing more. Returns true if it is to be closed
@@ -292,6 +326,7 @@ impl Shard {
         let Some(stream) = self.streams.get_mut(key) else { return false };
         let was_full = stream.outbox.unsent().len() > session::OUTPUT_BYTES_MAX;
         stream.outbox.sent(bytes);
+        self.counters.sent[stream.proto() as usize] += bytes as u64;
         let unsent = stream.outbox.unsent().len();
         let idle = match &mut stream.role {
             Role::Client(session) => {
@@ -299,6 +334,8 @@ impl Shard {
                     session.stuck_since = None;
                 }
                 session.pending.is_empty()
+                    && session.pause != session::Pause::ByOperator
+                    && session.native.as_ref().is_none_or(|native| native.is_idle())
             }
             Role::Inlink(_) | Role::Outlink(_) => true,
         };
@@ -366,6 +403,7 @@ impl Shard {
     /// Does everything that can be done now.
     pub fn turn(&mut self) {
         self.turns += 1;
+        self.tend_pause();
         self.run_sessions();
         self.run_tasks();
         self.tend_requests();
@@ -375,12 +413,14 @@ impl Shard {
             self.tend_sessions();
             self.state_routes();
             self.expire();
+            self.shared[usize::from(self.index)].publish_rest(&self.counters);
         }
         self.tend_unsettled();
         self.tend_moves();
         self.tend_busy();
         self.run_tasks();
         self.write_links();
+        self.write_natives();
         self.bury();
         self.publish();
     }
@@ -391,7 +431,8 @@ impl Shard {
         {
             return self.now.moment;
         }
-        (self.tended + TEND).min(self.requests.deadline()).min(self.moves_deadline())
+        let pause = self.client_pause.map_or(Moment::NEVER, pause::ClientPause::until);
+        (self.tended + TEND).min(pause).min(self.requests.deadline()).min(self.moves_deadline())
     }
 
     /// States digests of the routes to one peer after the other: who has others answers with
@@ -412,38 +453,6 @@ impl Shard {
         let digests = *self.routes.digests();
         if let Some(end) = self.open_link(node, Lane::Ordinary) {
             end.batch.set_route_digests(digests);
-        }
-    }
-
-    /// Deletes entries that have ended, as changes of their slots; a bounded number of slots and
-    /// entries at a time.
-    fn expire(&mut self) {
-        let wall = self.now.wall;
-        let mut found: Vec<(u64, Vec<u8>)> = Vec::new();
-        let mut budget = EXPIRY_ENTRIES;
-        for _ in 0..self.seats.len() {
-            let place = self.expiry_place;
-            let seat = &mut self.seats[place];
-            // The table lies in the seat, the group elsewhere: few tables have anything to end.
-            if seat.table.first_expiry().is_some_and(|at| at <= wall)
-                && seat.group.as_ref().is_some_and(|group| group.serves())
-            {
-                let looked = budget.min(seat.table.len());
-                seat.table.sweep_expired(&self.hasher, wall, looked, |hash, key| {
-                    found.push((hash, key.to_vec()));
-                });
-                budget -= looked;
-                let found = std::mem::take(&mut found);
-                self.change(place, |keyspace| {
-                    for (hash, key) in &found {
-                        keyspace.expire(crate::keyspace::Key { bytes: key, hash: *hash });
-                    }
-                });
-                if budget == 0 {
-                    return;
-                }
-            }
-            self.expiry_place = (place + 1) % self.seats.len();
         }
     }
 

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use piccolo_ring::group::{Effect, Group, Step};
-use piccolo_schema::ids::{NodeId, Slot, Version};
+use piccolo_schema::ids::{Era, NodeId, Slot, Term, Version};
 use piccolo_schema::slot_message::Records;
 use piccolo_schema::time::Moment;
 
@@ -89,13 +89,8 @@ impl Shard {
                     return true;
                 }
                 step => {
-                    let mut out = std::mem::take(&mut self.effects);
-                    if let Some(group) = &mut self.seats[place].group {
-                        group.take_step(step, &mut out);
-                    }
                     self.unsettled.insert(slot);
-                    self.run_effects(place, &mut out);
-                    self.effects = out;
+                    self.with_group(place, |group, out| group.take_step(step, out));
                 }
             }
         }
@@ -149,19 +144,6 @@ impl Shard {
         let records = Records::from(records);
         self.with_group(place, |group, out| group.send_piece(node, records, next, out));
         next
-    }
-
-    pub(super) fn with_group(
-        &mut self,
-        place: usize,
-        act: impl FnOnce(&mut Group, &mut Vec<Effect>),
-    ) {
-        let mut out = std::mem::take(&mut self.effects);
-        if let Some(group) = &mut self.seats[place].group {
-            act(group, &mut out);
-        }
-        self.run_effects(place, &mut out);
-        self.effects = out;
     }
 
     /// Says again what may have been lost, and lets go of what cannot go on.
@@ -251,8 +233,9 @@ impl Shard {
         }
         if let (Some(first), Some(last)) = (lost.first(), lost.last()) {
             self.actions.push_back(Action::Warn(format!(
-                "DATA LOST: {} slots between {first} and {last} had their only copy on nodes that \
-                 are gone; they begin anew here, empty",
+                "DATA LOST: shard {} had {} slots, {first} and {last} among them, whose only copy \
+                 was on nodes that are gone; they begin anew here, empty",
+                self.index,
                 lost.len()
             )));
         }
@@ -274,11 +257,7 @@ impl Shard {
     }
 
     /// Begins a slot with nothing, as its only voter.
-    pub(super) fn begin_slot(
-        &mut self,
-        slot: Slot,
-        before: Option<(piccolo_schema::ids::Era, piccolo_schema::ids::Term)>,
-    ) {
+    pub(super) fn begin_slot(&mut self, slot: Slot, before: Option<(Era, Term)>) {
         let place = self.place(slot);
         self.seats[place].group = Some(Box::new(Group::create(self.me, slot, before)));
         self.run_effect(place, Effect::Leads);

@@ -1,12 +1,16 @@
 //! The replicas of a shard: messages in, effects carried out.
 
-use piccolo_ring::group::{Effect, Group};
+use std::time::Duration;
+
+use piccolo_ring::group::{Effect, Group, Lane};
 use piccolo_schema::ids::NodeId;
-use piccolo_schema::link::Outcome;
+use piccolo_schema::link::{Item, Outcome, Request};
 use piccolo_schema::slot_message::{Route, SlotMessage};
 
+use super::mesh::{Address, Source, Work};
 use super::session::ReplyTo;
-use super::{Action, Shard};
+use super::stream::{Role, StreamKey};
+use super::{Action, Shard, replies};
 use crate::store::record::{self, Record};
 use crate::store::{KeyHasher, SlotTable};
 
@@ -19,24 +23,38 @@ impl Shard {
         let place = self.place(message.slot);
         let slot = message.slot;
         let ring = self.wish.placement.digest();
-        let mut out = std::mem::take(&mut self.effects);
         let seat = &mut self.seats[place];
         if seat.group.is_none() {
             match Group::answer_unheld(self.me, from, &message) {
                 Ok(group) => seat.group = Some(Box::new(group)),
-                Err(answer) => out.extend(answer.map(|answer| *answer)),
+                Err(answer) => {
+                    return answer.into_iter().for_each(|effect| self.run_effect(place, *effect));
+                }
             }
         }
-        if let Some(group) = &mut seat.group {
+        self.unsettled.insert(slot);
+        let mut turned = false;
+        self.with_group(place, |group, out| {
             let led = group.is_leader();
-            group.receive(from, message, ring, &mut out);
-            if led != group.is_leader() {
-                self.recount = true;
-            }
-            self.unsettled.insert(slot);
+            group.receive(from, message, ring, out);
+            turned = led != group.is_leader();
+        });
+        self.recount |= turned;
+    }
+
+    /// Lets the replica at `place` do something, then runs the effects that it asks for, in order.
+    pub(super) fn with_group(
+        &mut self,
+        place: usize,
+        act: impl FnOnce(&mut Group, &mut Vec<Effect>),
+    ) {
+        let mut effects = Vec::new();
+        if let Some(group) = &mut self.seats[place].group {
+            act(group, &mut effects);
         }
-        self.run_effects(place, &mut out);
-        self.effects = out;
+        for effect in effects {
+            self.run_effect(place, effect);
+        }
     }
 
     pub(super) fn run_effect(&mut self, place: usize, effect: Effect) {
@@ -149,7 +167,9 @@ impl Shard {
                 continue;
             }
             for held in seat.take_held() {
-                if serves {
+                if held.is_late(self.now.moment) {
+                    self.settle_error(held.reply_to, &replies::not_served(slot));
+                } else if serves {
                     self.execute(place, &held.work(), held.reply_to);
                 } else {
                     self.bounce(place, &held.work(), held.reply_to);
@@ -214,32 +234,24 @@ impl Shard {
 
     /// A link to `node` is new: both ends state where they stand in the slots that they share.
     pub(super) fn renew_groups(&mut self, node: NodeId) {
-        let mut out = std::mem::take(&mut self.effects);
         for place in 0..self.seats.len() {
-            let slot = self.slot_at(place);
-            let leader = self.routes.get(slot).leader;
-            let Some(group) = &mut self.seats[place].group else { continue };
-            if group.is_alone() {
+            if self.seats[place].group.as_ref().is_none_or(|group| group.is_alone()) {
                 continue;
             }
-            group.link_renewed(node, &mut out);
-            if leader == node {
-                group.state(node, &mut out);
-            }
-            self.run_effects(place, &mut out);
+            let leader = self.routes.get(self.slot_at(place)).leader;
+            self.with_group(place, |group, out| {
+                group.link_renewed(node, out);
+                if leader == node {
+                    group.state(node, out);
+                }
+            });
         }
-        self.effects = out;
     }
 
     /// Gives a reply to the peer that asked, on the link by which it asked.
-    pub(super) fn reply_on_link(
-        &mut self,
-        stream: super::stream::StreamKey,
-        id: u64,
-        outcome: &Outcome<'_>,
-    ) {
+    pub(super) fn reply_on_link(&mut self, stream: StreamKey, id: u64, outcome: &Outcome<'_>) {
         let Some(open) = self.streams.get_mut(stream) else { return };
-        if let super::stream::Role::Inlink(link) = &mut open.role {
+        if let Role::Inlink(link) = &mut open.role {
             if link.batch.is_empty() {
                 self.inlinks_to_write.push(stream);
             }
@@ -250,16 +262,15 @@ impl Shard {
     /// What a peer's shard says on the link that it opened.
     pub(super) fn take_from_peer(
         &mut self,
-        key: super::stream::StreamKey,
-        source: super::mesh::Source,
-        item: piccolo_schema::link::Item<'_>,
+        key: StreamKey,
+        source: Source,
+        item: Item<'_>,
     ) -> Result<(), String> {
-        use super::mesh::{Address, Work};
-        use piccolo_schema::link::Item;
         match item {
             Item::Request(request) => {
-                let piccolo_schema::link::Request { id, slot, kind, resp3, fence, body } = request;
-                let work = Work { slot, kind, resp3, fence, source, body };
+                let Request { id, slot, kind, resp3, fence, patience_ms, body } = request;
+                let until = self.now.moment + Duration::from_millis(u64::from(patience_ms));
+                let work = Work { slot, kind, resp3, fence, source, until, body };
                 let shard = self.shard_of(slot);
                 if shard == self.index {
                     self.serve(&work, ReplyTo::Link { stream: key, id });
@@ -278,8 +289,7 @@ impl Shard {
             Item::Route(route) => self.learn_route(&route, true),
             Item::RouteDigests(theirs) => {
                 let news: Vec<Route> = self.routes.differing(&theirs).copied().collect();
-                if let Some(end) = self.open_link(source.node, piccolo_ring::group::Lane::Ordinary)
-                {
+                if let Some(end) = self.open_link(source.node, Lane::Ordinary) {
                     for route in news {
                         end.batch.push_route(route);
                     }

@@ -20,16 +20,24 @@ pub(super) const DEADLINE: Duration = Duration::from_secs(5);
 /// Time after which a request that nobody could take is tried again.
 const RETRY: Duration = Duration::from_millis(5);
 
+/// Bytes of commands that all connections of a shard together may have out, but for one command of
+/// each: every one is kept until it is answered.
+pub(super) const REQUESTS_BYTES_MAX: usize = 256 << 20;
+
 /// Something asked on behalf of a client, kept until it is answered: it may have to be asked
 /// again somewhere else.
 #[derive(Debug)]
 pub(super) struct Asking {
     generation: u32,
+    /// Requests of this shard before it.
+    order: u64,
     pub(super) slot: Slot,
     pub(super) kind: RequestKind,
     pub(super) resp3: bool,
     pub(super) write: bool,
     pub(super) body: Vec<u8>,
+    /// Of the body, which is elsewhere while it is executed.
+    bytes: usize,
     pub(super) reply_to: ReplyTo,
     /// Where it is now; `None` while nobody can take it.
     to: Option<Destination>,
@@ -42,7 +50,10 @@ pub(super) struct Asking {
 #[derive(Debug, Default)]
 pub(super) struct Requests {
     slab: Slab<Asking>,
-    generation: u32,
+    /// Of all bodies kept.
+    bytes: usize,
+    /// Requests so far.
+    count: u64,
     /// Those that nobody can take. Behind one of them every later one of its slot waits too:
     /// nothing may overtake it when its turn comes.
     parked: BTreeMap<Slot, Parked>,
@@ -53,18 +64,19 @@ pub(super) struct Requests {
 /// Requests of one slot that nobody can take.
 #[derive(Debug)]
 struct Parked {
-    /// In the order asked.
-    ids: VecDeque<u64>,
+    /// In the order asked, by which they are sorted.
+    ids: VecDeque<(u64, u64)>,
     /// When they are tried again.
     at: Moment,
 }
 
 impl Requests {
     fn insert(&mut self, asking: Asking) -> u64 {
+        self.count += 1;
+        self.bytes += asking.bytes;
         // The top bit of a number tells errands from requests.
-        self.generation = (self.generation + 1) & (u32::MAX >> 1);
-        let generation = self.generation;
-        let index = self.slab.insert(Asking { generation, ..asking });
+        let generation = self.count as u32 & (u32::MAX >> 1);
+        let index = self.slab.insert(Asking { generation, order: self.count, ..asking });
         (u64::from(generation) << 32) | index as u64
     }
 
@@ -75,32 +87,40 @@ impl Requests {
 
     fn remove(&mut self, id: u64) -> Option<Asking> {
         self.get_mut(id)?;
-        Some(self.slab.remove(id as u32 as usize))
+        let asking = self.slab.remove(id as u32 as usize);
+        self.bytes -= asking.bytes;
+        Some(asking)
     }
 
     fn ids(&self, matches: impl Fn(&Asking) -> bool) -> Vec<u64> {
         let entries = self.slab.iter().filter(|(_, asking)| matches(asking));
-        let mut ids: Vec<u64> = entries
-            .map(|(index, asking)| (u64::from(asking.generation) << 32) | index as u64)
+        let mut found: Vec<(u64, u64)> = entries
+            .map(|(index, asking)| {
+                (asking.order, (u64::from(asking.generation) << 32) | index as u64)
+            })
             .collect();
         // In the order asked.
-        ids.sort_unstable();
-        ids
+        found.sort_unstable();
+        found.into_iter().map(|(_, id)| id).collect()
     }
 
     /// Whether an earlier request of the slot is out on another way than `way`, so that this one
     /// might be executed before it.
-    fn overtakes(&self, id: u64, slot: Slot, way: (Destination, u32)) -> bool {
-        self.slab.iter().any(|(index, other)| {
-            let other_id = (u64::from(other.generation) << 32) | index as u64;
+    fn overtakes(&self, order: u64, slot: Slot, way: (Destination, u32)) -> bool {
+        self.slab.iter().any(|(_, other)| {
             other.slot == slot
-                && other_id < id
+                && other.order < order
                 && other.to.is_some_and(|to| (to, other.fence) != way)
         })
     }
 
     pub(super) fn len(&self) -> usize {
         self.slab.len()
+    }
+
+    /// Bytes of everything asked and not answered.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// When something parked or overdue has to be looked at.
@@ -124,10 +144,12 @@ impl Shard {
         let deadline = self.now.moment + DEADLINE;
         let asking = Asking {
             generation: 0,
+            order: 0,
             slot,
             kind,
             resp3,
             write,
+            bytes: body.len(),
             body,
             reply_to,
             to: None,
@@ -142,7 +164,7 @@ impl Shard {
     /// its session has seen to be in order.
     fn send(&mut self, id: u64, again: bool) {
         let Some(asking) = self.requests.get_mut(id) else { return };
-        let (slot, bytes) = (asking.slot, asking.body.len());
+        let (slot, order, bytes) = (asking.slot, asking.order, asking.bytes);
         if self.requests.parked.contains_key(&slot) {
             return self.park(id);
         }
@@ -153,15 +175,15 @@ impl Shard {
             Destination::Peer(node, lane) => self.open_link(node, lane).is_none(),
             Destination::Here | Destination::Sibling(_) => false,
         };
-        if away || (again && self.requests.overtakes(id, slot, (to, fence))) {
+        if away || (again && self.requests.overtakes(order, slot, (to, fence))) {
             return self.park(id);
         }
-        let (me, index) = (self.me, self.index);
+        let (me, index, now) = (self.me, self.index, self.now.moment);
         let Some(asking) = self.requests.get_mut(id) else { return };
         asking.fence = fence;
-        let Asking { kind, resp3, .. } = *asking;
+        let Asking { kind, resp3, deadline: until, .. } = *asking;
         let source = Source { node: me, shard: index };
-        let head = Work { slot, kind, resp3, fence, source, body: &[] };
+        let head = Work { slot, kind, resp3, fence, source, until, body: &[] };
         match to {
             Destination::Here => {
                 asking.to = Some(to);
@@ -184,7 +206,9 @@ impl Shard {
                 if let Some(end) = peer.map(|peer| peer.end(lane)).filter(|end| end.open) {
                     asking.to = Some(to);
                     let body = &asking.body;
-                    end.batch.push_request(&Request { id, slot, kind, resp3, fence, body });
+                    let patience_ms = until.since(now).as_millis().min(u16::MAX.into()) as u16;
+                    let request = Request { id, slot, kind, resp3, fence, patience_ms, body };
+                    end.batch.push_request(&request);
                     self.counters.forwarded += 1;
                 } else {
                     self.park(id);
@@ -198,12 +222,12 @@ impl Shard {
         let at = self.now.moment + RETRY;
         let Some(asking) = self.requests.get_mut(id) else { return };
         asking.to = None;
-        let slot = asking.slot;
+        let (slot, order) = (asking.slot, asking.order);
         let new = || Parked { ids: VecDeque::new(), at };
         let ids = &mut self.requests.parked.entry(slot).or_insert_with(new).ids;
         // One that comes back from elsewhere was asked before those that wait here.
-        let place = ids.iter().rposition(|other| *other < id).map_or(0, |before| before + 1);
-        ids.insert(place, id);
+        let place = ids.partition_point(|(other, _)| *other < order);
+        ids.insert(place, (order, id));
     }
 
     /// Takes in what became of a request of this shard.
@@ -217,9 +241,9 @@ impl Shard {
             }
             Outcome::Bounced(route) => {
                 let (slot, was, fence) = (asking.slot, asking.to.take(), asking.fence);
+                let bytes = asking.bytes;
                 self.bounced(slot, fence);
                 self.learn_route(route, true);
-                let bytes = self.requests.get_mut(id).map_or(0, |asking| asking.body.len());
                 if Some(self.destination(slot, bytes)) == was {
                     // It knows no better and neither do we: a moment later one of us will.
                     self.park(id);
@@ -273,7 +297,7 @@ impl Shard {
         let due: Vec<Slot> = due.map(|(slot, _)| *slot).collect();
         for slot in due {
             let Some(parked) = self.requests.parked.remove(&slot) else { continue };
-            parked.ids.into_iter().for_each(|id| self.send(id, true));
+            parked.ids.into_iter().for_each(|(_, id)| self.send(id, true));
         }
         if now.since(self.requests.looked) < RETRY * 20 {
             return;
@@ -288,5 +312,47 @@ impl Shard {
             };
             self.settle_error(asking.reply_to, &text);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asking(slot: Slot) -> Asking {
+        Asking {
+            generation: 0,
+            order: 0,
+            slot,
+            kind: RequestKind::Command,
+            resp3: false,
+            write: true,
+            body: Vec::new(),
+            bytes: 3,
+            reply_to: ReplyTo::Nobody,
+            to: Some(Destination::Nowhere),
+            fence: 0,
+            deadline: Moment(0),
+        }
+    }
+
+    /// The numbers by which answers find their requests come round; the order does not.
+    #[test]
+    fn requests_stay_in_the_order_asked_when_their_numbers_come_round() {
+        let slot = Slot::default();
+        let mut requests = Requests { count: (1 << 31) - 3, ..Requests::default() };
+        let ids: Vec<u64> = (0..5).map(|_| requests.insert(asking(slot))).collect();
+        assert!(!ids.is_sorted(), "{ids:x?}");
+        assert_eq!(requests.ids(|_| true), ids);
+        let orders = ids.iter().map(|id| requests.get_mut(*id).unwrap().order);
+        let orders: Vec<u64> = orders.collect();
+        for (order, first) in orders.iter().zip([true, false, false, false, false]) {
+            assert_eq!(requests.overtakes(*order, slot, (Destination::Here, 0)), !first);
+        }
+        assert_eq!(requests.bytes(), 15);
+        for id in ids {
+            assert!(requests.remove(id).is_some());
+        }
+        assert_eq!(requests.bytes(), 0);
     }
 }

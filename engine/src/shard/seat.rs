@@ -56,14 +56,20 @@ pub(super) struct Held {
     resp3: bool,
     fence: u32,
     source: Source,
+    until: Moment,
     body: Vec<u8>,
     pub(super) reply_to: ReplyTo,
 }
 
 impl Held {
+    /// Whether its asker has given it up.
+    pub(super) fn is_late(&self, now: Moment) -> bool {
+        self.until <= now
+    }
+
     pub(super) fn work(&self) -> Work<'_> {
-        let Self { slot, kind, resp3, fence, source, ref body, reply_to: _ } = *self;
-        Work { slot, kind, resp3, fence, source, body }
+        let Self { slot, kind, resp3, fence, source, until, ref body, reply_to: _ } = *self;
+        Work { slot, kind, resp3, fence, source, until, body }
     }
 }
 
@@ -123,9 +129,9 @@ impl Seat {
             return false;
         }
         moving.held_bytes += work.body.len();
-        let Work { slot, kind, resp3, fence, source, body } = *work;
+        let Work { slot, kind, resp3, fence, source, until, body } = *work;
         let body = body.to_vec();
-        moving.held.push_back(Held { slot, kind, resp3, fence, source, body, reply_to });
+        moving.held.push_back(Held { slot, kind, resp3, fence, source, until, body, reply_to });
         true
     }
 

@@ -1,11 +1,10 @@
 //! Work executed where its slot is led.
 
-use piccolo_ring::group::Effect;
 use piccolo_schema::ids::{Slot, Version};
 use piccolo_schema::link::{Outcome, RequestKind};
 use piccolo_schema::slot_message::Records;
 
-use super::mesh::{Address, Work};
+use super::mesh::{Address, Source, Work};
 use super::seat::Seat;
 use super::session::ReplyTo;
 use super::{Shard, replies};
@@ -14,6 +13,9 @@ use crate::keyspace::{Changes, Keyspace};
 use crate::resp::parse::{Limits, Parsed, Parser};
 use crate::resp::reply::Reply;
 use crate::resp::{Args, Span};
+
+/// Bytes of memory for replies that stay allocated between commands: most replies fit.
+pub(super) const SCRATCH_BYTES_KEPT: usize = 64 << 10;
 
 impl Shard {
     /// The place of a slot of this shard among its seats.
@@ -34,6 +36,10 @@ impl Shard {
 
     /// Executes work, or holds it, or bounces it: whatever becomes of it goes to `reply_to`.
     pub(super) fn serve(&mut self, work: &Work<'_>, reply_to: ReplyTo) {
+        if work.until <= self.now.moment {
+            // Its client has been told that its fate is unknown: better it had none.
+            return self.settle_error(reply_to, &replies::not_served(work.slot));
+        }
         let place = self.place(work.slot);
         let seat = &mut self.seats[place];
         if seat.fenced(work.source, work.fence) {
@@ -69,6 +75,9 @@ impl Shard {
     pub(super) fn execute(&mut self, place: usize, work: &Work<'_>, reply_to: ReplyTo) {
         let mut reply = std::mem::take(&mut self.scratch);
         reply.clear();
+        if work.source != (Source { node: self.me, shard: self.index }) {
+            self.slowlog.served(work.body);
+        }
         let full = self.is_full();
         let waits = self.change(place, |keyspace| {
             run(work.kind, work.body, full, keyspace, &mut Reply::new(&mut reply, work.resp3));
@@ -81,7 +90,7 @@ impl Shard {
             None => self.settle_reply(reply_to, &reply),
         }
         reply.clear();
-        reply.shrink_to(64 << 10);
+        reply.shrink_to(SCRATCH_BYTES_KEPT);
         self.scratch = reply;
     }
 
@@ -99,7 +108,8 @@ impl Shard {
         let alone = group.is_alone();
         let changes = (!alone).then_some(&mut self.changes);
         let mut keyspace = Keyspace::new(table, self.hasher, self.now.wall, version, changes)
-            .with_value_bytes_max(self.limits.bulk_bytes_max);
+            .with_value_bytes_max(self.limits.bulk_bytes_max)
+            .with_lookups(Some(&mut self.counters.lookups));
         run(&mut keyspace);
         let (dirty, expired) = (keyspace.dirty(), keyspace.expired());
         let cleared = keyspace.take_cleared();
@@ -123,13 +133,10 @@ impl Shard {
     /// Hands what was changed to those who follow.
     fn spread(&mut self, place: usize) {
         let changes = std::mem::take(&mut self.changes);
-        let mut out = std::mem::take(&mut self.effects);
-        if let Some(group) = &mut self.seats[place].group {
-            let records = Records::from(&changes.records[..]);
-            group.append(records, &mut |cursor| behind(&changes, cursor), &mut out);
-        }
-        self.run_effects(place, &mut out);
-        self.effects = out;
+        let records = Records::from(&changes.records[..]);
+        self.with_group(place, |group, out| {
+            group.append(records, &mut |cursor| behind(&changes, cursor), out);
+        });
         self.changes = changes;
         self.changes.records.clear();
         self.changes.spans.clear();
@@ -165,13 +172,6 @@ impl Shard {
             ReplyTo::Nobody => {}
         }
     }
-
-    /// Runs the effects that a replica asks for, in order.
-    pub(super) fn run_effects(&mut self, place: usize, effects: &mut Vec<Effect>) {
-        for effect in std::mem::take(effects) {
-            self.run_effect(place, effect);
-        }
-    }
 }
 
 /// The records of a change that lie behind a snapshot's cursor.
@@ -184,7 +184,7 @@ fn behind(changes: &Changes, cursor: u64) -> Option<Records> {
 
 /// Runs whole commands on one slot. A unit starts with what it expects; if that does not hold,
 /// its reply is a null and nothing is executed.
-fn run(
+pub(super) fn run(
     kind: RequestKind,
     body: &[u8],
     full: bool,
@@ -256,7 +256,10 @@ fn run_one(
         command::resolve(&args).ok()
     };
     match command {
-        Some(command) => run_command(command, &args, full, keyspace, reply),
+        Some(command) => {
+            keyspace.set_reading(!command.is_write());
+            run_command(command, &args, full, keyspace, reply);
+        }
         None => reply.error("ERR malformed request"),
     }
     end
@@ -278,4 +281,48 @@ pub(super) fn run_command(
         return reply.error(replies::OUT_OF_MEMORY);
     }
     handler(args, keyspace, reply);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use piccolo_schema::ids::{ClusterId, NodeId};
+    use piccolo_schema::key_slot::slot_of;
+    use piccolo_schema::time::{Moment, Now};
+
+    use super::*;
+    use crate::shard::{Control, ShardConfig, Shared};
+
+    /// Its client has been told that its fate is unknown: it is not executed behind its back.
+    #[test]
+    fn work_whose_asker_has_given_it_up_is_not_executed() {
+        let now = Now { moment: Moment(1_000_000), ..Now::default() };
+        let config = ShardConfig {
+            index: 0,
+            shards: 1,
+            me: NodeId(1),
+            password: None,
+            limits: Limits::default(),
+            memory_max: 0,
+            shared: [Shared::default()].into(),
+        };
+        let mut shard = Shard::new(config, now);
+        shard.control(Control::Enter { cluster: ClusterId(7), create: true });
+        let mut serve = |until: Moment| {
+            let work = Work {
+                slot: slot_of(b"k"),
+                kind: RequestKind::Command,
+                resp3: false,
+                fence: 0,
+                source: Source { node: NodeId(2), shard: 0 },
+                until,
+                body: b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$1\r\nv\r\n",
+            };
+            shard.serve(&work, ReplyTo::Nobody);
+            shard.counters.keys
+        };
+        assert_eq!(serve(now.moment), 0);
+        assert_eq!(serve(now.moment + Duration::from_millis(1)), 1);
+    }
 }

@@ -4,9 +4,12 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 use piccolo_schema::ids::{Slot, Version};
+use piccolo_schema::kv::PREFACE;
 use piccolo_schema::time::Moment;
 
+use super::calls::CallResult;
 use super::dispatch::Destination;
+use super::native::Native;
 use super::stream::StreamKey;
 use super::task::Task;
 use crate::command::Command;
@@ -31,6 +34,16 @@ const ASKED_BYTES_MAX: usize = 16 << 20;
 /// Bytes of commands queued by MULTI at most.
 pub(super) const TRANSACTION_BYTES_MAX: usize = 64 << 20;
 
+/// By which door a client came in: what it takes the node for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Door {
+    /// One big Redis: any key, and the whole cluster.
+    Client,
+    /// A node of a Redis Cluster: keys led elsewhere are answered with MOVED, and commands without
+    /// a key mean this node.
+    Cluster,
+}
+
 /// What a client has said about replies (CLIENT REPLY).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(super) enum ReplyMode {
@@ -52,12 +65,16 @@ pub(super) enum Pause {
     UntilAnswered,
     /// Until no more than so many commands are unanswered.
     UntilAtMost(usize),
+    /// Until CLIENT PAUSE is over.
+    ByOperator,
 }
 
 /// A command queued by MULTI.
 #[derive(Debug)]
 pub(super) struct Queued {
     pub(super) command: &'static Command,
+    /// Of all its keys; `None` if it has none or they are in several.
+    pub(super) slot: Option<Slot>,
     /// In RESP.
     pub(super) body: Vec<u8>,
 }
@@ -87,6 +104,8 @@ pub(super) struct Pending {
     pub(super) asked: Option<Asked>,
     /// The client does not want to hear it.
     pub(super) mute: bool,
+    /// The number of its command and when that was taken in, if it is still to be counted.
+    pub(super) called: Option<(u8, Moment)>,
 }
 
 /// Where a command went.
@@ -112,11 +131,16 @@ pub(super) enum State {
 pub(super) struct Session {
     pub(super) id: u64,
     pub(super) address: SocketAddr,
+    pub(super) door: Door,
     pub(super) name: Vec<u8>,
     pub(super) library: (Vec<u8>, Vec<u8>),
     pub(super) resp3: bool,
     pub(super) authenticated: bool,
     pub(super) parser: Parser,
+    /// Something has been read of it.
+    began: bool,
+    /// Of a client that speaks the native protocol.
+    pub(super) native: Option<Box<Native>>,
     pub(super) reply_mode: ReplyMode,
     pub(super) transaction: Option<Transaction>,
     pub(super) watched: Vec<Watched>,
@@ -124,6 +148,10 @@ pub(super) struct Session {
     pub(super) opened: Moment,
     pub(super) active: Moment,
     pub(super) last_command: &'static str,
+    /// The number of the command being run, until it is known when it is counted.
+    pub(super) calling: Option<u8>,
+    /// What the last reply said at once told.
+    pub(super) said: CallResult,
     /// When the client last took bytes while too many were waiting for it.
     pub(super) stuck_since: Option<Moment>,
     pub(super) pending: VecDeque<Pending>,
@@ -141,15 +169,23 @@ pub(super) struct Session {
 }
 
 impl Session {
-    pub(super) fn new(id: u64, address: SocketAddr, limits: Limits, now: Moment) -> Self {
+    pub(super) fn new(
+        id: u64,
+        (address, door): (SocketAddr, Door),
+        limits: Limits,
+        now: Moment,
+    ) -> Self {
         Self {
             id,
             address,
+            door,
             name: Vec::new(),
             library: (Vec::new(), Vec::new()),
             resp3: false,
             authenticated: false,
             parser: Parser::new(limits),
+            began: false,
+            native: None,
             reply_mode: ReplyMode::On,
             transaction: None,
             watched: Vec::new(),
@@ -157,6 +193,8 @@ impl Session {
             opened: now,
             active: now,
             last_command: "",
+            calling: None,
+            said: CallResult::Ok,
             stuck_since: None,
             pending: VecDeque::new(),
             first: 0,
@@ -167,10 +205,21 @@ impl Session {
         }
     }
 
+    /// Whether the client speaks the native protocol, which its first byte tells. It shares the
+    /// client door.
+    pub(super) fn is_native(&mut self, unread: &[u8]) -> bool {
+        if let (false, Some(first)) = (self.began, unread.first()) {
+            self.began = true;
+            let native = self.door == Door::Client && *first == PREFACE[0];
+            self.native = native.then(Box::default);
+        }
+        self.native.is_some()
+    }
+
     /// Adds a reply that is due and returns its ticket.
     pub(super) fn push(&mut self, state: State, asked: Option<Asked>, mute: bool) -> u64 {
         self.asked_bytes += asked.map_or(0, |asked| asked.bytes);
-        self.pending.push_back(Pending { state, asked, mute });
+        self.pending.push_back(Pending { state, asked, mute, called: None });
         self.first + self.pending.len() as u64 - 1
     }
 
@@ -181,11 +230,12 @@ impl Session {
 
     /// Whether one command more may be sent out though `unsent` bytes wait for the client. Replies
     /// are counted before they come: once commands are out, nothing keeps their replies away.
-    pub(super) fn has_room(&self, unsent: usize) -> bool {
+    /// `crowded`: other connections have as much out as the shard can keep.
+    pub(super) fn has_room(&self, unsent: usize, crowded: bool) -> bool {
         let out = self.pending.len();
         let expected = unsent + self.ready_bytes + out.saturating_mul(self.reply_bytes);
         let small = self.asked_bytes <= ASKED_BYTES_MAX && expected <= OUTPUT_BYTES_MAX;
-        out == 0 || (out < PENDING_MAX && small)
+        out == 0 || (out < PENDING_MAX && small && !crowded)
     }
 
     /// Fills in the reply of a ticket.
@@ -216,14 +266,22 @@ impl Session {
 
     /// Moves the replies that are next and known to `out`.
     pub(super) fn release(&mut self, out: &mut Vec<u8>) {
-        while let Some(Pending { state: State::Ready(bytes), mute, .. }) = self.pending.front() {
+        while let Some((bytes, mute)) = self.pop_ready() {
             if !mute {
-                out.extend_from_slice(bytes);
+                out.extend_from_slice(&bytes);
             }
-            self.ready_bytes -= bytes.len();
-            self.pending.pop_front();
-            self.first += 1;
         }
+    }
+
+    /// The next reply, if it is known, and whether the client does not want to hear it.
+    pub(super) fn pop_ready(&mut self) -> Option<(Vec<u8>, bool)> {
+        self.pending.front().filter(|pending| matches!(pending.state, State::Ready(_)))?;
+        let Pending { state: State::Ready(bytes), mute, .. } = self.pending.pop_front()? else {
+            return None;
+        };
+        self.ready_bytes -= bytes.len();
+        self.first += 1;
+        Some((bytes, mute))
     }
 
     /// Whether commands may go on being executed; clears a pause that is over.
@@ -232,6 +290,7 @@ impl Session {
             Pause::No => true,
             Pause::UntilAnswered => self.pending.is_empty(),
             Pause::UntilAtMost(count) => self.pending.len() <= count,
+            Pause::ByOperator => false,
         };
         if over {
             self.pause = Pause::No;

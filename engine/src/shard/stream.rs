@@ -2,6 +2,7 @@
 
 use slab::Slab;
 
+use super::counters::Proto;
 use super::link::{Inlink, Outlink};
 use super::session::Session;
 
@@ -25,6 +26,8 @@ impl StreamKey {
 pub(super) struct Inbox {
     bytes: Vec<u8>,
     start: usize,
+    /// Where the command done last lies, as long as it is there: the slow log looks at it.
+    last: (usize, usize),
 }
 
 impl Inbox {
@@ -37,6 +40,9 @@ impl Inbox {
     }
 
     pub(super) fn extend(&mut self, bytes: &[u8]) {
+        if self.start == self.bytes.len() {
+            self.clear();
+        }
         if self.start > 0 && self.bytes.len() + bytes.len() > self.bytes.capacity() {
             self.compact();
         }
@@ -53,11 +59,22 @@ impl Inbox {
 
     pub(super) fn consume(&mut self, bytes: usize) {
         self.start += bytes;
-        if self.start == self.bytes.len() {
-            self.start = 0;
-            self.bytes.clear();
+        if self.start == self.bytes.len() && self.bytes.capacity() > BUFFER_BYTES_KEPT {
+            self.clear();
             self.bytes.shrink_to(BUFFER_BYTES_KEPT);
         }
+    }
+
+    /// The same up to the end of the command that lies at `last` among what is unread.
+    #[inline]
+    pub(super) fn consume_command(&mut self, last: (usize, usize)) {
+        self.last = (self.start + last.0, self.start + last.1);
+        self.consume(last.1);
+    }
+
+    /// The command done last, if it is there yet.
+    pub(super) fn last_command(&self) -> &[u8] {
+        self.bytes.get(self.last.0..self.last.1).unwrap_or_default()
     }
 
     /// Puts `with` in place of the first `bytes` unread.
@@ -67,7 +84,12 @@ impl Inbox {
 
     fn compact(&mut self) {
         self.bytes.drain(..self.start);
-        self.start = 0;
+        (self.start, self.last) = (0, (0, 0));
+    }
+
+    fn clear(&mut self) {
+        self.bytes.clear();
+        (self.start, self.last) = (0, (0, 0));
     }
 }
 
@@ -125,6 +147,18 @@ pub(super) struct Stream {
     pub(super) closing: bool,
     /// The other side sends nothing more: to be closed once everything is answered.
     pub(super) ended: bool,
+}
+
+impl Stream {
+    /// Who is at its other end.
+    #[inline]
+    pub(super) fn proto(&self) -> Proto {
+        match &self.role {
+            Role::Client(session) if session.native.is_some() => Proto::Native,
+            Role::Client(_) => Proto::Resp,
+            Role::Inlink(_) | Role::Outlink(_) => Proto::Peer,
+        }
+    }
 }
 
 /// Every connection of a shard.

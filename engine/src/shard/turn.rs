@@ -1,14 +1,15 @@
 //! One turn: the commands that came in, read in place, prefetched, and executed in order.
 
-use piccolo_ring::key_slot::slot_of;
 use piccolo_schema::ids::Slot;
+use piccolo_schema::key_slot::slot_of;
 
 use super::Shard;
+use super::calls::{CallResult, OTHER};
 use super::serve::run_command;
 use super::session::{OUTPUT_BYTES_MAX, Pause, ReplyMode};
 use super::stream::{Role, Stream, StreamKey};
 use crate::command::{self, Command, Place};
-use crate::resp::parse::{Parsed, Parser};
+use crate::resp::parse::{Limits, Parsed, Parser};
 use crate::resp::{Args, Reply, Span};
 
 /// Commands that are prefetched and executed together at most: what the first-level cache holds
@@ -49,7 +50,9 @@ impl Shard {
         for key in std::mem::take(&mut self.streams.ready) {
             let Some(stream) = self.streams.get_mut(key) else { continue };
             stream.ready = false;
-            if !matches!(stream.role, Role::Client(_)) {
+            let Stream { inbox, role: Role::Client(session), .. } = stream else { continue };
+            if session.is_native(inbox.unread()) {
+                self.run_native(key);
                 continue;
             }
             let mut taken = 0;
@@ -77,7 +80,7 @@ impl Shard {
     /// Reads commands of one connection into the batch. Returns how many, and whether there are
     /// no more to be had now.
     fn read_commands(&mut self, key: StreamKey, batch: &mut Batch) -> (usize, bool) {
-        let hasher = self.hasher;
+        let (hasher, limits, paused) = (self.hasher, self.limits, self.client_pause);
         let Some(stream) = self.streams.get_mut(key) else { return (0, true) };
         let Stream { inbox, outbox, role: Role::Client(session), closing, .. } = stream else {
             return (0, true);
@@ -85,6 +88,8 @@ impl Shard {
         if *closing || !session.resumes() || outbox.unsent().len() > OUTPUT_BYTES_MAX {
             return (0, true);
         }
+        let limits = if session.authenticated { limits } else { Limits::BEFORE_AUTH };
+        session.parser.set_limits(limits);
         let (mut at, mut read) = (0, 0);
         loop {
             if batch.items.len() >= BATCH_COMMANDS {
@@ -115,25 +120,27 @@ impl Shard {
                     return (read, true);
                 }
                 Err(error) => {
-                    let end = inbox.len();
-                    let fault = Item::fault(key, (at, end), format!("ERR {error}"));
-                    batch.items.push(Item { fatal: true, ..fault });
+                    if at > 0 {
+                        // What lies before it is executed first: it may be AUTH.
+                        session.parser = Parser::new(limits);
+                        return (read, false);
+                    }
+                    let stranger = if session.authenticated { "" } else { " (before AUTH)" };
+                    let text = format!("ERR {error}{stranger}");
+                    batch.items.push(Item::unreadable(key, (at, inbox.len()), text));
                     return (read + 1, true);
                 }
             };
             let args = Args::new(inbox.unread(), &batch.spans[first..first + count]);
             let command = command::resolve(&args).map_err(|refuse| refuse.to_string());
+            if paused.is_some_and(|paused| paused.holds_back(&command, session, at == 0)) {
+                session.parser = Parser::new(limits);
+                batch.spans.truncate(first);
+                return (read, at == 0);
+            }
             let key_of = command.as_ref().ok().and_then(|command| shared_slot(command, &args));
             let key_of = key_of.map(|(slot, index)| (slot, hasher.hash(args.get(index))));
-            batch.items.push(Item {
-                stream: key,
-                command,
-                spans: (first as u32, count as u32),
-                start: at as u32,
-                end: end as u32,
-                key: key_of,
-                fatal: false,
-            });
+            batch.items.push(Item::read(key, command, (first, count), (at, end), key_of));
             (read, at) = (read + 1, end);
         }
     }
@@ -154,7 +161,7 @@ impl Shard {
         }
         // Commands behind one that pauses its connection are read again later.
         let mut skipped: Option<StreamKey> = None;
-        let mut current: Option<(StreamKey, u32)> = None;
+        let mut current: Option<(StreamKey, (u32, u32))> = None;
         for item in &batch.items {
             if skipped == Some(item.stream) {
                 continue;
@@ -167,7 +174,7 @@ impl Shard {
             }
             let done = self.run_item(item, &batch.spans);
             if done {
-                current = Some((item.stream, item.end));
+                current = Some((item.stream, (item.start, item.end)));
             }
             if !done || self.is_paused(item.stream) {
                 skipped = Some(item.stream);
@@ -183,9 +190,12 @@ impl Shard {
         self.run_tasks();
     }
 
-    fn consume(&mut self, key: StreamKey, bytes: u32) {
+    /// The commands of a connection are done, up to the end of the one that lies at `last`.
+    fn consume(&mut self, key: StreamKey, last: (u32, u32)) {
         if let Some(stream) = self.streams.get_mut(key) {
-            stream.inbox.consume(bytes as usize);
+            let (start, end) = (last.0 as usize, last.1 as usize);
+            stream.inbox.consume_command((start, end));
+            self.slowlog.saw(key);
             self.streams.mark_dirty(key);
         }
     }
@@ -236,12 +246,20 @@ impl Shard {
             let version = group.next_version();
             let mut keyspace =
                 crate::keyspace::Keyspace::new(table, self.hasher, self.now.wall, version, None)
-                    .with_value_bytes_max(self.limits.bulk_bytes_max);
+                    .with_value_bytes_max(self.limits.bulk_bytes_max)
+                    .with_lookups((!command.is_write()).then_some(&mut self.counters.lookups));
+            let start = outbox.bytes.len();
             let mut reply = Reply::new(&mut outbox.bytes, session.resp3);
             let full = self.counters.bytes > self.bytes_max;
             run_command(command, &args, full, &mut keyspace, &mut reply);
             let (dirty, expired) = (keyspace.dirty(), keyspace.expired());
             drop(keyspace);
+            match outbox.bytes.get(start) {
+                Some(b'-') => {
+                    self.counters.calls.count_error(command.number, &outbox.bytes[start..]);
+                }
+                _ => self.counters.calls.count_ok(command.number),
+            }
             if dirty {
                 self.counters.expired += u64::from(expired);
                 group.advance_alone(version);
@@ -266,6 +284,7 @@ impl Shard {
                         transaction.failed = true;
                     }
                     self.say(key, |reply| reply.error(text));
+                    self.counters.calls.count(OTHER, CallResult::Error);
                     self.end_skip(key);
                 }
                 if item.fatal {
@@ -275,6 +294,7 @@ impl Shard {
             }
         };
         session.last_command = command.name;
+        (session.calling, session.said) = (Some(command.number), CallResult::Ok);
         // Taken out for as long as arguments point into it.
         let inbox = std::mem::take(inbox);
         let spans = &spans[item.spans.0 as usize..(item.spans.0 + item.spans.1) as usize];
@@ -286,9 +306,20 @@ impl Shard {
         }
         if done {
             self.counters.commands += 1;
+            self.count_call(key);
             self.end_skip(key);
         }
         done
+    }
+
+    /// Counts the command just run, unless it is counted once its answer comes.
+    fn count_call(&mut self, key: StreamKey) {
+        if let Some(session) = self.streams.session(key)
+            && let Some(number) = session.calling.take()
+        {
+            let result = session.said;
+            self.counters.calls.count(number, result);
+        }
     }
 
     /// CLIENT REPLY SKIP covers the one command after it, whatever becomes of that.
@@ -322,9 +353,27 @@ fn shared_slot(command: &Command, args: &Args<'_>) -> Option<(Slot, usize)> {
 }
 
 impl Item {
+    /// A command, its arguments among the spans of the batch, and where it lies.
+    #[inline]
+    fn read(
+        stream: StreamKey,
+        command: Result<&'static Command, String>,
+        (first, count): (usize, usize),
+        (start, end): (usize, usize),
+        key: Option<(Slot, u64)>,
+    ) -> Self {
+        let spans = (first as u32, count as u32);
+        let (start, end) = (start as u32, end as u32);
+        Self { stream, command, spans, start, end, key, fatal: false }
+    }
+
     /// No command at all, but bytes to be consumed.
     fn nothing(stream: StreamKey, end: usize) -> Self {
         Self::fault(stream, (end, end), String::new())
+    }
+
+    fn unreadable(stream: StreamKey, place: (usize, usize), text: String) -> Self {
+        Self { fatal: true, ..Self::fault(stream, place, text) }
     }
 
     fn fault(stream: StreamKey, (start, end): (usize, usize), text: String) -> Self {

@@ -9,6 +9,7 @@ pub mod hash;
 mod part;
 mod raw;
 pub mod record;
+mod shape;
 pub mod table;
 
 pub use hash::KeyHasher;

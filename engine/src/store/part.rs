@@ -6,11 +6,8 @@
 //! (there are no tombstones) look at buckets only, never at an entry, and any number of buckets
 //! will do, not only powers of two. Only a split reads entries, for one more bit of each.
 
-use piccolo_schema::ids::Version;
-use piccolo_schema::time::UnixMillis;
-
 use super::Entry;
-use super::raw::{Buckets, Handle, Value};
+use super::raw::{Buckets, Content, Handle};
 
 /// Bits of a tag.
 const TAG_BITS: u32 = 16;
@@ -104,6 +101,11 @@ impl Part {
         self.entry(at)
     }
 
+    /// Bytes of the entry under `key`.
+    pub(super) fn entry_bytes_of(&self, hash: u64, key: &[u8]) -> Option<usize> {
+        self.buckets[self.seek(hash, key).ok()?].as_ref().map(Handle::bytes)
+    }
+
     /// The entry under `key` to be changed, or where it can be put while the part is not changed:
     /// `None` if [`Self::is_full`].
     #[inline]
@@ -132,12 +134,10 @@ impl Part {
         vacant: Vacant,
         hash: u64,
         key: &[u8],
-        expires: Option<UnixMillis>,
-        version: Version,
-        value: Value<'_, F>,
+        content: Content<'_, F>,
     ) -> usize {
         let rest = (hash >> 32) as u16;
-        let handle = Handle::new(self.tag(hash), rest, key, expires, version, value);
+        let handle = Handle::new(self.tag(hash), rest, key, content);
         let bytes = handle.bytes();
         self.buckets[vacant.0] = Some(handle);
         self.used += 1;

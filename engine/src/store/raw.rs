@@ -1,21 +1,5 @@
 //! Entries and buckets as they lie in memory: all that is unsafe in the store.
 //!
-//! An entry is one allocation, without alignment:
-//!
-//! ```text
-//! lengths 2, 4 or 6 | hash bits 2 | version 8 | expiry 8, if any | key | value
-//! ```
-//!
-//! so that it has 12 bytes of header if it is small and does not expire: a key of 16 and a value
-//! of 100 bytes fill mimalloc's class of 128 exactly. The lengths are one little-endian word: 2
-//! bits for their width, 1 for the expiry, then the bytes of key and value:
-//!
-//! | width | key below | value below |
-//! |---|---|---|
-//! | 2 bytes | 64 bytes | 128 bytes |
-//! | 4 bytes | 2 KiB | 256 KiB |
-//! | 6 bytes | 128 KiB | 256 MiB |
-//!
 //! A bucket is a pointer to an entry with a tag, 16 bits of hash, in its upper bits.
 #![expect(unsafe_code, reason = "entries of any length, and 8 bytes per bucket")]
 
@@ -25,20 +9,17 @@ use std::ptr::{self, NonNull};
 use std::slice;
 
 use piccolo_schema::ids::Version;
-use piccolo_schema::limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
+use piccolo_schema::limits::META_BYTES_MAX;
 use piccolo_schema::time::UnixMillis;
 
 use super::Entry;
+use super::shape::Shape;
 
 /// Bits of an address that a process can have: x86-64 and aarch64 give more only to those who
 /// ask.
 const ADDRESS_BITS: u32 = 48;
-const VERSION_BYTES: usize = 8;
-const EXPIRES_BYTES: usize = 8;
-const HASH_BYTES: usize = 2;
 
 const _: () = assert!(usize::BITS == 64);
-const _: () = assert!(KEY_BYTES_MAX < 1 << 17 && VALUE_BYTES_MAX < 1 << 28);
 
 /// What a value is written from.
 pub(super) enum Value<'a, F> {
@@ -57,94 +38,28 @@ impl<F> Value<'_, F> {
     }
 }
 
-/// Lengths of an entry: all that decides where its fields are.
+/// What becomes of an entry's metadata when it is written.
 #[derive(Clone, Copy)]
-struct Shape {
-    key_bytes: usize,
-    value_bytes: usize,
-    expires: bool,
-    /// Of the lengths: 2, 4 or 6.
-    width: usize,
+pub(super) enum Meta<'a> {
+    /// The metadata of the entry in whose place it is written; a new entry has none.
+    Keep,
+    /// These bytes, at most 255; none if empty.
+    Set(&'a [u8]),
 }
 
-impl Shape {
-    /// # Panics
-    ///
-    /// If key or value are longer than the limits of the wire, which is checked where they come in.
-    fn new(key_bytes: usize, value_bytes: usize, expires: bool) -> Self {
-        assert!(key_bytes < 1 << 17 && value_bytes < 1 << 28, "longer than any key or value");
-        let width = match (key_bytes, value_bytes) {
-            (..0x40, ..0x80) => 2,
-            (..0x800, ..0x4_0000) => 4,
-            _ => 6,
-        };
-        Self { key_bytes, value_bytes, expires, width }
-    }
-
-    #[inline]
-    fn pack(self) -> u64 {
-        let key_bits = match self.width {
-            2 => 6,
-            4 => 11,
-            _ => 17,
-        };
-        ((self.width as u64) / 2 - 1)
-            | (u64::from(self.expires) << 2)
-            | ((self.key_bytes as u64) << 3)
-            | ((self.value_bytes as u64) << (3 + key_bits))
-    }
-
-    #[inline]
-    fn unpack(word: u64) -> Self {
-        let (width, key_bits, value_bits) = match word & 3 {
-            0 => (2, 6, 7),
-            1 => (4, 11, 18),
-            _ => (6, 17, 28),
-        };
-        let field = |at: u32, bits: u32| ((word >> at) & ((1 << bits) - 1)) as usize;
-        Self {
-            key_bytes: field(3, key_bits),
-            value_bytes: field(3 + key_bits, value_bits),
-            expires: word & 4 != 0,
-            width,
-        }
-    }
-
-    #[inline]
-    fn version_at(self) -> usize {
-        self.width + HASH_BYTES
-    }
-
-    #[inline]
-    fn expires_at(self) -> usize {
-        self.version_at() + VERSION_BYTES
-    }
-
-    #[inline]
-    fn key_at(self) -> usize {
-        self.expires_at() + if self.expires { EXPIRES_BYTES } else { 0 }
-    }
-
-    #[inline]
-    fn value_at(self) -> usize {
-        self.key_at() + self.key_bytes
-    }
-
-    #[inline]
-    fn bytes(self) -> usize {
-        self.value_at() + self.value_bytes
-    }
-
-    fn layout(self) -> Layout {
-        // SAFETY: 1 is a power of two, and `Shape::new` bounds the size far below `isize::MAX`.
-        unsafe { Layout::from_size_align_unchecked(self.bytes(), 1) }
-    }
+/// All of an entry but its key, to be written.
+pub(super) struct Content<'a, F> {
+    pub(super) expires: Option<UnixMillis>,
+    pub(super) version: Version,
+    pub(super) meta: Meta<'a>,
+    pub(super) value: Value<'a, F>,
 }
 
 /// An entry, owned, and the tag under which its bucket knows it.
 ///
-/// The pointer, less its upper 16 bits, is the start of a live allocation of `shape().bytes()`
-/// bytes, all initialized, that nothing else points to.
+/// The pointer, less its upper 16 bits, is the start of a live allocation of [`Self::bytes`]
+/// bytes, all initialized, that nothing else points to. Its lengths, that of the metadata
+/// included, never change.
 #[repr(transparent)]
 pub(super) struct Handle(NonNull<u8>);
 
@@ -160,19 +75,22 @@ impl Handle {
         tag: u16,
         rest: u16,
         key: &[u8],
-        expires: Option<UnixMillis>,
-        version: Version,
-        value: Value<'_, F>,
+        content: Content<'_, F>,
     ) -> Self {
-        let shape = Shape::new(key.len(), value.len(), expires.is_some());
+        let Content { expires, version, meta, value } = content;
+        let meta = if let Meta::Set(bytes) = meta { bytes } else { &[] };
+        assert!(meta.len() <= META_BYTES_MAX, "longer than any metadata");
+        let shape = Shape::new(key.len(), value.len(), expires.is_some(), !meta.is_empty());
         let word = shape.pack() | (u64::from(rest) << (8 * shape.width));
+        let layout = layout_of(shape.value_end() + if shape.meta { 1 + meta.len() } else { 0 });
         // SAFETY: the layout is never of size zero: there is a header.
-        let start = unsafe { alloc(shape.layout()) };
-        let Some(start) = NonNull::new(start) else { handle_alloc_error(shape.layout()) };
+        let start = unsafe { alloc(layout) };
+        let Some(start) = NonNull::new(start) else { handle_alloc_error(layout) };
         assert!(start.addr().get() >> ADDRESS_BITS == 0, "an address of more than 48 bits");
-        // SAFETY: the allocation is new, so `key` and the value do not overlap it, and has
-        // `shape.bytes()` bytes: at least 12, so that a word fits at its start (its upper bytes,
-        // which are spare, are written over by the version), and key and value at their places.
+        // SAFETY: the allocation is new, so key, value and metadata do not overlap it. It has at
+        // least 12 bytes, so that a word fits at its start (its upper bytes, which are spare, are
+        // written over by the version), `shape.value_end()` bytes, so that key and value fit at
+        // their places, and behind these, if there is metadata, just its bytes and one of length.
         // After this all of it is initialized.
         unsafe {
             let at = start.as_ptr();
@@ -188,6 +106,11 @@ impl Handle {
             if let Some(UnixMillis(ends)) = expires {
                 at.add(shape.expires_at()).cast::<u64>().write_unaligned(ends);
             }
+            if shape.meta {
+                let at = at.add(shape.value_end());
+                at.write(meta.len() as u8);
+                at.add(1).copy_from_nonoverlapping(meta.as_ptr(), meta.len());
+            }
         }
         let mut handle = Self(start.map_addr(|address| address | tag_bits(tag)));
         if let Value::Fill(_, fill) = value {
@@ -197,13 +120,14 @@ impl Handle {
     }
 
     /// Allocates an entry for the same key in its place.
-    pub(super) fn replacement<F: FnOnce(&mut [u8])>(
-        &self,
-        expires: Option<UnixMillis>,
-        version: Version,
-        value: Value<'_, F>,
-    ) -> Self {
-        Self::new(self.tag(), self.rest(), self.key(), expires, version, value)
+    pub(super) fn replacement<F: FnOnce(&mut [u8])>(&self, content: Content<'_, F>) -> Self {
+        let Content { expires, version, meta, value } = content;
+        let meta = match meta {
+            Meta::Keep => Meta::Set(self.meta()),
+            Meta::Set(bytes) => Meta::Set(bytes),
+        };
+        let content = Content { expires, version, meta, value };
+        Self::new(self.tag(), self.rest(), self.key(), content)
     }
 
     /// The 16 bits of hash that its bucket knows.
@@ -245,6 +169,7 @@ impl Handle {
             Entry {
                 key: slice::from_raw_parts(at.add(shape.key_at()), shape.key_bytes),
                 value: slice::from_raw_parts(at.add(shape.value_at()), shape.value_bytes),
+                meta: self.meta(),
                 expires: self.expires_of(shape),
                 version: Version::unpacked(version),
             }
@@ -254,14 +179,20 @@ impl Handle {
     /// Bytes of its allocation.
     #[inline]
     pub(super) fn bytes(&self) -> usize {
-        self.shape().bytes()
+        let shape = self.shape();
+        shape.value_end() + if shape.meta { 1 + self.meta().len() } else { 0 }
     }
 
-    /// Whether [`Self::rewrite`] can write such a value.
+    /// Whether [`Self::restamp`] and [`Self::rewrite`] can write this.
     #[inline]
-    pub(super) fn fits(&self, value_bytes: usize, expires: bool) -> bool {
+    pub(super) fn fits<F: FnOnce(&mut [u8])>(&self, content: &Content<'_, F>) -> bool {
         let shape = self.shape();
-        shape.value_bytes == value_bytes && shape.expires == expires
+        shape.value_bytes == content.value.len()
+            && shape.expires == content.expires.is_some()
+            && match content.meta {
+                Meta::Keep => true,
+                Meta::Set(meta) => self.meta().len() == meta.len(),
+            }
     }
 
     /// Changes version and expiry in place.
@@ -284,9 +215,12 @@ impl Handle {
         }
     }
 
-    /// Writes another value of the same length in place.
+    /// Writes value and metadata of the same lengths in place.
     #[inline]
-    pub(super) fn rewrite<F: FnOnce(&mut [u8])>(&mut self, value: Value<'_, F>) {
+    pub(super) fn rewrite<F: FnOnce(&mut [u8])>(&mut self, meta: Meta<'_>, value: Value<'_, F>) {
+        if let Meta::Set(meta @ [_, ..]) = meta {
+            self.meta_mut().copy_from_slice(meta);
+        }
         let to = self.value_mut();
         match value {
             Value::Copy(bytes) => to.copy_from_slice(bytes),
@@ -311,6 +245,31 @@ impl Handle {
         // SAFETY: the value lies within the allocation, is initialized, and is borrowed as long
         // as `self`, which owns it.
         unsafe { slice::from_raw_parts_mut(self.start().add(shape.value_at()), shape.value_bytes) }
+    }
+
+    #[inline]
+    fn meta(&self) -> &[u8] {
+        let shape = self.shape();
+        if !shape.meta {
+            return &[];
+        }
+        // SAFETY: the shape says that there is metadata, so behind the value lie its length and
+        // so many bytes, within the allocation, which is initialized and lives as long as `self`.
+        unsafe {
+            let at = self.start().add(shape.value_end());
+            slice::from_raw_parts(at.add(1), usize::from(at.read()))
+        }
+    }
+
+    #[inline]
+    fn meta_mut(&mut self) -> &mut [u8] {
+        let (shape, bytes) = (self.shape(), self.meta().len());
+        if bytes == 0 {
+            return &mut [];
+        }
+        // SAFETY: there are so many bytes of metadata behind the byte of their length, within the
+        // allocation, initialized, and borrowed as long as `self`, which owns it.
+        unsafe { slice::from_raw_parts_mut(self.start().add(shape.value_end() + 1), bytes) }
     }
 
     #[inline]
@@ -342,9 +301,9 @@ impl Handle {
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        // SAFETY: allocated by `new` with the layout of this shape, which never changes, and
+        // SAFETY: allocated by `new` with the layout of these lengths, which never change, and
         // owned: nobody frees it twice.
-        unsafe { dealloc(self.start(), self.shape().layout()) }
+        unsafe { dealloc(self.start(), layout_of(self.bytes())) }
     }
 }
 
@@ -434,6 +393,12 @@ impl Drop for Buckets {
     }
 }
 
+fn layout_of(entry_bytes: usize) -> Layout {
+    // SAFETY: 1 is a power of two, and `Shape::new` bounds the size far below `isize::MAX`: to a
+    // header, a key below 2^17, a value below 2^28 and 256 bytes.
+    unsafe { Layout::from_size_align_unchecked(entry_bytes, 1) }
+}
+
 #[inline]
 fn tag_bits(tag: u16) -> usize {
     usize::from(tag) << ADDRESS_BITS
@@ -466,22 +431,38 @@ pub(super) fn prefetch(_address: *const u8) {}
 
 #[cfg(test)]
 mod tests {
+    use piccolo_schema::limits::KEY_BYTES_MAX;
+
     use super::*;
 
     type Fill = fn(&mut [u8]);
 
-    /// Lengths at and around every border of the three widths.
+    fn content<'a>(
+        value: &'a [u8],
+        meta: &'a [u8],
+        expires: Option<UnixMillis>,
+    ) -> Content<'a, Fill> {
+        let (version, meta) = (Version::unpacked(7 << 40 | 9), Meta::Set(meta));
+        Content { expires, version, meta, value: Value::Copy(value) }
+    }
+
+    /// Lengths at and around every border of the three widths and of the metadata.
     #[test]
     fn an_entry_reads_as_it_was_written() {
         let version = Version::unpacked(7 << 40 | 9);
-        for key_bytes in [0, 1, 63, 64, 2047, 2048, KEY_BYTES_MAX] {
-            for value_bytes in [0, 1, 127, 128, 0x3_ffff, 0x4_0000, 5 << 20] {
-                for expires in [None, Some(UnixMillis(u64::MAX)), Some(UnixMillis(3))] {
+        let borders = [0, 1, 127, 128, 0x3_ffff, 0x4_0000, 5 << 20];
+        for (key_bytes, value_bytes) in [0, 1, 63, 64, 2047, 2048, KEY_BYTES_MAX]
+            .into_iter()
+            .flat_map(|key_bytes| borders.map(|value_bytes| (key_bytes, value_bytes)))
+        {
+            for expires in [None, Some(UnixMillis(u64::MAX)), Some(UnixMillis(3))] {
+                for meta_bytes in [0, 1, 254, 255] {
                     let (key, value) = (vec![b'k'; key_bytes], vec![b'v'; value_bytes]);
-                    let made = Value::<Fill>::Copy(&value);
-                    let handle = Handle::new(0xfedc, 0xba98, &key, expires, version, made);
-                    let wanted = Entry { key: &key, value: &value, expires, version };
-                    assert_eq!(handle.entry(), wanted);
+                    let meta = vec![b'm'; meta_bytes];
+                    let made = content(&value, &meta, expires);
+                    let handle = Handle::new(0xfedc, 0xba98, &key, made);
+                    let entry = Entry { key: &key, value: &value, meta: &meta, expires, version };
+                    assert_eq!(handle.entry(), entry);
                     assert_eq!((handle.tag(), handle.rest()), (0xfedc, 0xba98));
                 }
             }
@@ -490,31 +471,62 @@ mod tests {
 
     #[test]
     fn a_small_entry_has_twelve_bytes_of_header() {
-        let made = Value::<Fill>::Copy(&[1; 100]);
-        let handle = Handle::new(1, 2, &[0; 16], None, Version::ZERO, made);
+        let handle = Handle::new(1, 2, &[0; 16], content(&[1; 100], b"", None));
         assert_eq!(handle.bytes(), 128);
     }
 
     #[test]
+    fn metadata_costs_its_bytes_one_of_length_and_the_widest_lengths() {
+        for (meta_bytes, bytes) in [(0, 128), (1, 128 + 4 + 2), (255, 128 + 4 + 256)] {
+            let handle =
+                Handle::new(1, 2, &[0; 16], content(&[1; 100], &[2; 255][..meta_bytes], None));
+            assert_eq!(handle.bytes(), bytes);
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "longer than any metadata")]
+    fn longer_metadata_is_refused() {
+        Handle::new(1, 2, b"key", content(b"", &[0; META_BYTES_MAX + 1], None));
+    }
+
+    #[test]
     fn rewriting_keeps_key_and_place() {
-        let (old, new) = (Value::<Fill>::Copy(b"old"), Value::<Fill>::Copy(b"new"));
-        let mut handle = Handle::new(1, 2, b"key", None, Version::ZERO, old);
+        let mut handle = Handle::new(1, 2, b"key", content(b"old", b"text", None));
         let place = handle.start();
-        assert!(handle.fits(3, false) && !handle.fits(4, false) && !handle.fits(3, true));
+        let fits = |value, meta, expires| handle.fits(&content(value, meta, expires));
+        assert!(fits(b"new", b"html", None) && !fits(b"four", b"html", None));
+        assert!(!fits(b"new", b"html", Some(UnixMillis(3))));
+        assert!(!fits(b"new", b"", None) && !fits(b"new", b"plain", None));
         handle.restamp(None, Version::ZERO.next());
-        handle.rewrite(new);
+        handle.rewrite(Meta::Set(b"html"), Value::<Fill>::Copy(b"new"));
         handle.set_tag(0xffff);
         assert_eq!((handle.start(), handle.tag(), handle.rest()), (place, 0xffff, 2));
-        assert_eq!(handle.entry().key, b"key");
-        assert_eq!(handle.entry().value, b"new");
-        assert_eq!(handle.entry().version, Version::ZERO.next());
+        let version = Version::ZERO.next();
+        let entry = Entry { key: b"key", value: b"new", meta: b"html", expires: None, version };
+        assert_eq!(handle.entry(), entry);
+        handle.rewrite(Meta::Keep, Value::<Fill>::Copy(b"one"));
+        assert_eq!(handle.entry(), Entry { value: b"one", ..entry });
+    }
+
+    #[test]
+    fn a_replacement_keeps_metadata_if_told_so() {
+        for meta in [&b""[..], b"m", &[7; META_BYTES_MAX]] {
+            let old = Handle::new(1, 2, b"key", content(b"old", meta, None));
+            let kept =
+                old.replacement(Content { meta: Meta::Keep, ..content(b"longer", b"", None) });
+            assert_eq!((kept.entry().value, kept.entry().meta), (&b"longer"[..], meta));
+            let cleared = kept.replacement(content(b"new", b"", None));
+            assert_eq!((cleared.entry().meta, cleared.bytes()), (&b""[..], 12 + 6));
+        }
     }
 
     #[test]
     fn a_fill_that_panics_leaks_nothing_and_leaves_zeros() {
-        let broken = Value::Fill(9, |_: &mut [u8]| panic!("on purpose"));
         let made = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            drop(Handle::new(1, 2, b"key", None, Version::ZERO, broken));
+            let value = Value::Fill(9, |_: &mut [u8]| panic!("on purpose"));
+            let (expires, version, meta) = (None, Version::ZERO, Meta::Set(b"m"));
+            drop(Handle::new(1, 2, b"key", Content { expires, version, meta, value }));
         }));
         assert!(made.is_err());
     }

@@ -1,11 +1,12 @@
 //! Entries as they travel: in changes to followers and in snapshots.
 //!
 //! A record is a tag, then for an entry written: flags, packed version (8 bytes LE), expiry (8
-//! bytes LE, only if flagged), key length and value length (4 bytes LE each), key, value; for one
-//! deleted: key length, key; for a slot emptied: nothing.
+//! bytes LE, only if flagged), key length and value length (4 bytes LE each), length of the
+//! metadata (1 byte, only if flagged), key, value, metadata; for one deleted: key length, key; for
+//! a slot emptied: nothing.
 
 use piccolo_schema::ids::Version;
-use piccolo_schema::limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
+use piccolo_schema::limits::{KEY_BYTES_MAX, META_BYTES_MAX, VALUE_BYTES_MAX};
 use piccolo_schema::time::UnixMillis;
 
 use super::Entry;
@@ -14,6 +15,7 @@ const PUT: u8 = 1;
 const DELETE: u8 = 2;
 const CLEAR: u8 = 3;
 const EXPIRES: u8 = 1;
+const META: u8 = 2;
 
 /// What one record says.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -30,17 +32,7 @@ impl Record<'_> {
     /// Appends the record to `to`.
     pub fn write(&self, to: &mut Vec<u8>) {
         match self {
-            Self::Put(entry) => {
-                to.extend([PUT, if entry.expires.is_some() { EXPIRES } else { 0 }]);
-                to.extend(entry.version.packed().to_le_bytes());
-                if let Some(UnixMillis(at)) = entry.expires {
-                    to.extend(at.to_le_bytes());
-                }
-                to.extend((entry.key.len() as u32).to_le_bytes());
-                to.extend((entry.value.len() as u32).to_le_bytes());
-                to.extend_from_slice(entry.key);
-                to.extend_from_slice(entry.value);
-            }
+            Self::Put(entry) => write_put(entry, to),
             Self::Delete(key) => {
                 to.push(DELETE);
                 to.extend((key.len() as u32).to_le_bytes());
@@ -49,6 +41,25 @@ impl Record<'_> {
             Self::Clear => to.push(CLEAR),
         }
     }
+}
+
+fn write_put(entry: &Entry<'_>, to: &mut Vec<u8>) {
+    debug_assert!(entry.meta.len() <= META_BYTES_MAX, "longer than any metadata");
+    let expires = if entry.expires.is_some() { EXPIRES } else { 0 };
+    let meta = if entry.meta.is_empty() { 0 } else { META };
+    to.extend([PUT, expires | meta]);
+    to.extend(entry.version.packed().to_le_bytes());
+    if let Some(UnixMillis(at)) = entry.expires {
+        to.extend(at.to_le_bytes());
+    }
+    to.extend((entry.key.len() as u32).to_le_bytes());
+    to.extend((entry.value.len() as u32).to_le_bytes());
+    if meta != 0 {
+        to.push(entry.meta.len() as u8);
+    }
+    to.extend_from_slice(entry.key);
+    to.extend_from_slice(entry.value);
+    to.extend_from_slice(entry.meta);
 }
 
 /// The bytes do not continue with a whole record.
@@ -86,13 +97,20 @@ fn read_put(bytes: &[u8]) -> Result<(Record<'_>, &[u8]), NotARecord> {
         (expires, rest) = (Some(UnixMillis(at)), behind);
     }
     let (key_length, rest) = take_u32(rest)?;
-    let (value_length, rest) = take_u32(rest)?;
+    let (value_length, mut rest) = take_u32(rest)?;
+    let mut meta_length = 0;
+    if flags & META != 0 {
+        (meta_length, rest) =
+            rest.split_first().map(|(length, rest)| (*length, rest)).ok_or(NotARecord)?;
+    }
     if key_length as usize > KEY_BYTES_MAX || value_length as usize > VALUE_BYTES_MAX {
         return Err(NotARecord);
     }
     let (key, rest) = take(rest, key_length)?;
     let (value, rest) = take(rest, value_length)?;
-    Ok((Record::Put(Entry { key, value, expires, version: Version::unpacked(version) }), rest))
+    let (meta, rest) = take(rest, u32::from(meta_length))?;
+    let version = Version::unpacked(version);
+    Ok((Record::Put(Entry { key, value, meta, expires, version }), rest))
 }
 
 fn take(bytes: &[u8], length: u32) -> Result<(&[u8], &[u8]), NotARecord> {
@@ -118,10 +136,11 @@ mod tests {
         #[test]
         fn a_record_reads_as_it_was_written(
             key: Vec<u8>, value: Vec<u8>, expires: Option<u64>, behind: Vec<u8>,
+            meta in proptest::collection::vec(any::<u8>(), 0..=META_BYTES_MAX),
         ) {
             let version = Version::unpacked(77 << 40 | 5);
             let expires = expires.map(UnixMillis);
-            let entry = Entry { key: &key, value: &value, expires, version };
+            let entry = Entry { key: &key, value: &value, meta: &meta, expires, version };
             for record in [Record::Put(entry), Record::Delete(&key), Record::Clear] {
                 let mut bytes = Vec::new();
                 record.write(&mut bytes);
@@ -135,10 +154,25 @@ mod tests {
         #[test]
         fn a_key_that_no_table_holds_is_no_record(more in 1_usize..100) {
             let key = vec![b'k'; KEY_BYTES_MAX + more];
-            let entry = Entry { key: &key, value: b"", expires: None, version: Version::ZERO };
+            let version = Version::ZERO;
+            let entry = Entry { key: &key, value: b"", meta: b"", expires: None, version };
             let mut bytes = Vec::new();
             Record::Put(entry).write(&mut bytes);
             prop_assert_eq!(read(&bytes), Err(NotARecord));
+        }
+
+        /// Whoever knows no metadata reads and writes what has none as before.
+        #[test]
+        fn metadata_costs_only_those_that_have_it(key: Vec<u8>, value: Vec<u8>, meta: [u8; 9]) {
+            let version = Version::ZERO;
+            let bytes = |meta| {
+                let entry = Entry { key: &key, value: &value, meta, expires: None, version };
+                let mut bytes = Vec::new();
+                Record::Put(entry).write(&mut bytes);
+                bytes.len()
+            };
+            prop_assert_eq!(bytes(&[]), 18 + key.len() + value.len());
+            prop_assert_eq!(bytes(&meta), bytes(&[]) + 1 + meta.len());
         }
 
         #[test]

@@ -8,7 +8,7 @@ use piccolo_schema::time::UnixMillis;
 use super::KeyHasher;
 use super::directory::Directory;
 use super::part::{ENTRIES_MAX, Part};
-use super::raw::{Value, prefetch};
+use super::raw::{Content, Meta, Value, prefetch};
 
 /// One key and what it holds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -17,6 +17,8 @@ pub struct Entry<'a> {
     pub key: &'a [u8],
     /// Up to 64 MiB.
     pub value: &'a [u8],
+    /// Metadata, which only the native protocol sees and sets: up to 255 bytes, empty if none.
+    pub meta: &'a [u8],
     /// When the entry ends, if it does.
     pub expires: Option<UnixMillis>,
     /// Of the change that wrote it.
@@ -102,6 +104,11 @@ impl SlotTable {
         self.parts.part(hash).prefetch_entry(hash);
     }
 
+    /// Bytes that the entry under `key`, expired or not, takes from the allocator, as asked for.
+    pub fn entry_bytes_of(&self, hash: u64, key: &[u8]) -> Option<usize> {
+        self.parts.part(hash).entry_bytes_of(hash, key)
+    }
+
     /// The entry under `key`, expired or not.
     #[inline]
     pub fn get(&self, hash: u64, key: &[u8]) -> Option<Entry<'_>> {
@@ -112,12 +119,27 @@ impl SlotTable {
     /// there was.
     #[inline]
     pub fn put(&mut self, hash: u64, entry: &Entry<'_>) -> bool {
-        let Entry { key, value, expires, version } = *entry;
-        self.write(hash, key, expires, version, Value::<fn(&mut [u8])>::Copy(value))
+        let Entry { key, value, meta, expires, version } = *entry;
+        let value = Value::<fn(&mut [u8])>::Copy(value);
+        self.write(hash, key, Content { expires, version, meta: Meta::Set(meta), value })
     }
 
-    /// Writes an entry whose value of `value_bytes` zeros is then filled in by `fill`. Returns
-    /// whether there was one under the same key.
+    /// Writes an entry with the metadata of the one under the same key, if there is one. Returns
+    /// whether there was.
+    pub fn put_value(
+        &mut self,
+        hash: u64,
+        key: &[u8],
+        value: &[u8],
+        expires: Option<UnixMillis>,
+        version: Version,
+    ) -> bool {
+        let value = Value::<fn(&mut [u8])>::Copy(value);
+        self.write(hash, key, Content { expires, version, meta: Meta::Keep, value })
+    }
+
+    /// Writes an entry whose value of `value_bytes` zeros is then filled in by `fill`, with the
+    /// metadata of the one under the same key, if there is one. Returns whether there was.
     #[inline]
     pub fn put_with(
         &mut self,
@@ -128,10 +150,11 @@ impl SlotTable {
         version: Version,
         fill: impl FnOnce(&mut [u8]),
     ) -> bool {
-        self.write(hash, key, expires, version, Value::Fill(value_bytes, fill))
+        let value = Value::Fill(value_bytes, fill);
+        self.write(hash, key, Content { expires, version, meta: Meta::Keep, value })
     }
 
-    /// Changes when an entry ends, and its version. Returns whether there is one.
+    /// Changes only when an entry ends, and its version. Returns whether there is one.
     pub fn set_expires(
         &mut self,
         hash: u64,
@@ -142,12 +165,12 @@ impl SlotTable {
         let entry_bytes = &mut self.entry_bytes;
         let there = self.parts.change(hash, |part| {
             let Ok(handle) = part.find(hash, key) else { return false };
-            let value = handle.entry().value;
-            if handle.fits(value.len(), expires.is_some()) {
+            let value = Value::<fn(&mut [u8])>::Copy(handle.entry().value);
+            let content = Content { expires, version, meta: Meta::Keep, value };
+            if handle.fits(&content) {
                 handle.restamp(expires, version);
             } else {
-                let value = Value::<fn(&mut [u8])>::Copy(value);
-                let new = handle.replacement(expires, version, value);
+                let new = handle.replacement(content);
                 *entry_bytes = *entry_bytes - handle.bytes() + new.bytes();
                 *handle = new;
             }
@@ -315,35 +338,33 @@ impl SlotTable {
         &mut self,
         hash: u64,
         key: &[u8],
-        expires: Option<UnixMillis>,
-        version: Version,
-        value: Value<'_, F>,
+        content: Content<'_, F>,
     ) -> bool {
-        self.lower_first_expiry(hash, expires);
+        self.lower_first_expiry(hash, content.expires);
         let entry_bytes = &mut self.entry_bytes;
         let done = self.parts.change(hash, |part| match part.find(hash, key) {
-            Ok(handle) if handle.fits(value.len(), expires.is_some()) => {
-                handle.restamp(expires, version);
-                handle.rewrite(value);
+            Ok(handle) if handle.fits(&content) => {
+                handle.restamp(content.expires, content.version);
+                handle.rewrite(content.meta, content.value);
                 Ok(true)
             }
             Ok(handle) => {
-                let new = handle.replacement(expires, version, value);
+                let new = handle.replacement(content);
                 *entry_bytes = *entry_bytes - handle.bytes() + new.bytes();
                 *handle = new;
                 Ok(true)
             }
-            Err(None) => Err(value),
+            Err(None) => Err(content),
             Err(Some(vacant)) => {
-                *entry_bytes += part.put(vacant, hash, key, expires, version, value);
+                *entry_bytes += part.put(vacant, hash, key, content);
                 Ok(false)
             }
         });
-        done.unwrap_or_else(|value| {
+        done.unwrap_or_else(|content| {
             self.parts.make_room(hash);
             self.entry_bytes += self.parts.change(hash, |part| {
                 let vacant = part.vacant(hash);
-                part.put(vacant, hash, key, expires, version, value)
+                part.put(vacant, hash, key, content)
             });
             false
         })

@@ -115,6 +115,7 @@ impl World {
             generation,
             peer: node.address,
             client: node.address,
+            cluster_client: node.address,
             admin: node.address,
             zone: String::new(),
             weight: 1,

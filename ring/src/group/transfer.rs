@@ -28,7 +28,7 @@ impl Group {
     }
 
     /// Whether this replica has given its term up to another and not yet heard of the next one.
-    pub fn gave_up(&self) -> bool {
+    fn gave_up(&self) -> bool {
         !self.is_leader()
             && !self.leader().is_some()
             && self.voted.is_some()

@@ -71,6 +71,9 @@ pub struct Request<'a> {
     /// Rounds of bounces that the asker had seen for this slot. One who bounced a request goes on
     /// bouncing those of the same round, so that none overtakes it.
     pub fence: u32,
+    /// Milliseconds that the asker will still wait when it sends this. Work that waits longer is
+    /// not executed: its client has been told that its fate is unknown.
+    pub patience_ms: u16,
     /// Whole commands in RESP.
     pub body: &'a [u8],
 }

@@ -100,6 +100,7 @@ fn read_batch(
             },
             resp3: request.get_resp3(),
             fence: request.get_fence(),
+            patience_ms: request.get_patience_ms(),
             body: request.get_body()?,
         }));
     }

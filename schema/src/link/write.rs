@@ -30,6 +30,7 @@ struct RequestHead {
     kind: RequestKind,
     resp3: bool,
     fence: u32,
+    patience_ms: u16,
     body: Range<usize>,
 }
 
@@ -80,8 +81,8 @@ impl Batch {
     /// Adds a request; its body is copied.
     pub fn push_request(&mut self, request: &Request<'_>) {
         let body = self.keep(request.body);
-        let Request { id, slot, kind, resp3, fence, body: _ } = *request;
-        self.requests.push(RequestHead { id, slot, kind, resp3, fence, body });
+        let Request { id, slot, kind, resp3, fence, patience_ms, body: _ } = *request;
+        self.requests.push(RequestHead { id, slot, kind, resp3, fence, patience_ms, body });
     }
 
     /// Adds a reply; its body is copied.
@@ -190,6 +191,7 @@ impl Batch {
             });
             request.set_resp3(head.resp3);
             request.set_fence(head.fence);
+            request.set_patience_ms(head.patience_ms);
             request.set_body(&self.arena[head.body.clone()]);
         }
     }
@@ -368,7 +370,8 @@ mod tests {
         for id in 0..20 {
             let (kind, slot) = (RequestKind::Command, Slot::default());
             let body = if id % 3 == 0 { &large[..] } else { b"small" };
-            batch.push_request(&Request { id, slot, kind, resp3: false, fence: 0, body });
+            let (resp3, fence, patience_ms) = (false, 0, 5000);
+            batch.push_request(&Request { id, slot, kind, resp3, fence, patience_ms, body });
             batch.push_reply(id, &Outcome::Done(body));
         }
         batch.set_route_digests([7; ROUTE_RANGES]);

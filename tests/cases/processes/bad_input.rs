@@ -221,16 +221,19 @@ fn a_wider_address_needs_a_password() {
     let folder = folder("wide");
     let wide = SocketAddr::from(([0, 0, 0, 0], crate::harness::ports::free()));
     let node = Node::new("wide", &folder);
-    let node = Node::at("wide", [wide, node.peer, node.admin.0], &folder).flags(["--create"]);
-    refuses(node.command(), "--requirepass");
+    for [client, cluster] in [[wide, node.cluster_client], [node.client, wide]] {
+        let addresses = [client, cluster, node.peer, node.admin.0];
+        let node = Node::at("wide", addresses, &folder).flags(["--create"]);
+        refuses(node.command(), "--requirepass");
+    }
 }
 
 #[test]
 fn a_taken_port_is_named() {
     let folder = folder("taken");
-    for door in 0..3 {
+    for door in 0..4 {
         let node = Node::new("taken", &folder).flags(["--create"]);
-        let taken = [node.client, node.peer, node.admin.0][door];
+        let taken = [node.client, node.cluster_client, node.peer, node.admin.0][door];
         let _holder = TcpListener::bind(taken).unwrap();
         refuses(node.command(), &taken.port().to_string());
     }

@@ -4,9 +4,10 @@ use std::process::Command;
 
 use redis::Commands as _;
 
+use crate::harness::cluster::SETTLE_LIMIT;
 use crate::harness::process::run_well;
 use crate::harness::tools::{python, redis as tool, script};
-use crate::harness::{Cluster, Node};
+use crate::harness::{Client, Cluster, Node, Reply, until};
 
 /// Requests of one round of redis-benchmark. Enough to touch every slot, short enough for a case.
 const BENCHMARK_REQUESTS: &str = "50000";
@@ -81,6 +82,30 @@ fn redis_rs_works() {
         assert!(refusal.to_string().contains("unknown command"), "{refusal}");
         assert_eq!(one.del::<_, i64>(&["x", "y", "z", "none"]).unwrap(), 3);
     }
+}
+
+#[test]
+fn a_node_that_leaves_takes_clients_of_a_cluster_in_until_it_has_sent_them_on() {
+    let mut cluster = Cluster::start("redis-cluster-leave", 2, &[]);
+    let leaver = &cluster.nodes[1];
+    let door = leaver.cluster_client;
+    let ask = |key: &str| Client::connect(door).call(&["GET", key]);
+    let mut keys = (0..1000).map(|at| format!("key:{at}"));
+    let key = keys.find(|key| ask(key) == Reply::Null).unwrap();
+    leaver.running().signal("TERM");
+    until(SETTLE_LIMIT, "it leaves", || match Client::connect(leaver.client).call(&["PING"]) {
+        Reply::Error(text) if text == "ERR this node is leaving" => Ok(()),
+        other => Err(format!("{other:?}")),
+    });
+    // Each time by a new connection, as clients do that had no need of this node before.
+    let sent_on = until(SETTLE_LIMIT, "the key has moved", || match ask(&key) {
+        Reply::Error(text) => Ok(text),
+        other => Err(format!("{other:?}")),
+    });
+    let place = cluster.nodes[0].cluster_client.to_string();
+    assert!(sent_on.starts_with("MOVED ") && sent_on.ends_with(&place), "{sent_on}");
+    let mut process = cluster.nodes[1].process.take().unwrap();
+    assert!(process.wait(SETTLE_LIMIT).success());
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::harness::cluster::SETTLE_LIMIT;
-use crate::harness::process::{MARK, folder, piccolo};
+use crate::harness::process::{MARK, folder, piccolo, run_well};
 use crate::harness::{Client, Process, Reply, until};
 
 /// How long Ctrl-C may take to end everything.
@@ -26,7 +26,8 @@ fn dev_serves_and_ctrl_c_ends_it_clean() {
         if let Some(status) = dev.ended() {
             panic!("it ended with {status}: {}", dev.printed());
         }
-        let doors: Vec<SocketAddr> = addresses(&dev.printed()).into_iter().filter(pongs).collect();
+        let doors: Vec<SocketAddr> =
+            client_doors(&dev.printed()).into_iter().filter(pongs).collect();
         if doors.len() >= 3 { Ok(doors) } else { Err(format!("answering: {doors:?}")) }
     });
     for (at, &door) in doors.iter().enumerate() {
@@ -69,6 +70,28 @@ fn dev_ends_its_nodes_even_when_told_alone() {
 }
 
 #[test]
+fn dev_says_why_it_ends_before_it_stops() {
+    let folder = folder("dev-killed");
+    let mut dev = start(&folder);
+    until(SETTLE_LIMIT, "it is ready", || {
+        let said = dev.printed();
+        assert!(dev.ended().is_none(), "it ended: {said}");
+        if said.contains("Ctrl-C ends it.") { Ok(()) } else { Err(said) }
+    });
+    let before = dev.printed().len();
+    let parent = dev.pid();
+    let node = marked(&folder).into_iter().find(|&id| id != parent).expect("a node");
+    run_well(Command::new("kill").args(["-KILL", &node.to_string()]));
+    let status = dev.wait(END_LIMIT);
+    let said = dev.printed().split_off(before);
+    assert_eq!(status.code(), Some(1), "{said}");
+    let reason = said.find(" ended by itself (signal: 9 (SIGKILL))").expect("the reason");
+    let stop = said.find("processes to stop: ").expect("what it does then");
+    assert!(reason < stop, "{said}");
+    assert_eq!(said.matches("ended by itself").count(), 1, "{said}");
+}
+
+#[test]
 fn dev_names_a_taken_port() {
     let folder = folder("dev-taken");
     let _holder = TcpListener::bind(("127.0.0.1", FIRST_PORT)).unwrap();
@@ -86,6 +109,12 @@ fn start(folder: &Path) -> Process {
     let mut command = Command::new(piccolo());
     command.arg("dev").env(MARK, folder).current_dir(folder);
     Process::start("dev", command, folder)
+}
+
+/// The client doors that `dev` names.
+fn client_doors(text: &str) -> BTreeSet<SocketAddr> {
+    let found = text.match_indices("  clients ").map(|(at, mark)| &text[at + mark.len()..]);
+    found.filter_map(|rest| rest.split_whitespace().next()?.parse().ok()).collect()
 }
 
 /// Every address of loopback that a text names.
@@ -131,7 +160,11 @@ fn marked_processes_are_found() {
     let mut command = Command::new("sleep");
     command.arg("1000").env(MARK, &folder);
     let process = Process::start("sleep", command, &folder);
-    assert_eq!(marked(&folder), BTreeSet::from([process.pid()]));
+    // The kernel shows an environment a moment after it has said that the program runs.
+    until(Duration::from_secs(5), "the process is found", || {
+        let found = marked(&folder);
+        if found == BTreeSet::from([process.pid()]) { Ok(()) } else { Err(format!("{found:?}")) }
+    });
     drop(process);
     assert_eq!(marked(&folder), BTreeSet::new());
 }

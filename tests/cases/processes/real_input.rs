@@ -72,7 +72,7 @@ fn wished(node: &Node) -> Vec<String> {
 
 /// Writes the package lists of this machine into `folder` in all forms that the case needs.
 #[track_caller]
-fn dump(folder: &Path) -> Records {
+pub(crate) fn dump(folder: &Path) -> Records {
     let path = folder.join("dumpavail.txt");
     let file = File::create(&path).expect("make a file");
     let dumped = Command::new("apt-cache").arg("dumpavail").stdout(file).status();
@@ -88,7 +88,7 @@ fn dump(folder: &Path) -> Records {
 
 /// Loads everything by `redis-cli` from standard input; it counts every error reply.
 #[track_caller]
-fn load(node: &Node, folder: &Path, count: usize) {
+pub(crate) fn load(node: &Node, folder: &Path, count: usize) {
     let out = feed(redis("redis-cli", node.client).arg("--pipe"), &folder.join("load.resp"));
     let said = String::from_utf8_lossy(&out.stdout);
     let wanted = format!("errors: 0, replies: {count}");
@@ -98,7 +98,7 @@ fn load(node: &Node, folder: &Path, count: usize) {
 /// Reads everything by `redis-cli` from standard input and compares it as a whole. An error reply
 /// would stand in the output, and so differ.
 #[track_caller]
-fn read_back(node: &Node, folder: &Path, when: &str) {
+pub(crate) fn read_back(node: &Node, folder: &Path, when: &str) {
     let path = folder.join(format!("back-{when}.txt"));
     let mut command = redis("redis-cli", node.client);
     command.arg("--raw").stdin(Stdio::from(File::open(folder.join("ask.txt")).expect("ask.txt")));

@@ -48,7 +48,7 @@ fn a_restarted_creator_joins_its_cluster() {
     let seeds = cluster.seeds();
     let flags = ["--join", seeds.as_str()];
     let old = &cluster.nodes[0];
-    let addresses = [old.client, old.peer, old.admin.0];
+    let addresses = [old.client, old.cluster_client, old.peer, old.admin.0];
     cluster.nodes[0] = Node::at("a", addresses, &cluster.folder).flags(flags);
     cluster.nodes[0].start();
     cluster.nodes[0].wait_ready();
@@ -108,7 +108,8 @@ fn in_namespaces(network: &Network) -> (Cluster, Vec<Process>) {
     let seeds = seeds.join(",");
     let node = |at: usize| {
         let admin = SocketAddr::from(([127, 0, 0, 1], 7381));
-        let addresses = [network.address(at, 7379), network.address(at, 7380), admin];
+        let [client, peer, cluster] = [7379, 7380, 7382].map(|port| network.address(at, port));
+        let addresses = [client, cluster, peer, admin];
         let flags = ["--join", &seeds, "--expect", "3", "--requirepass", PASSWORD];
         let name = ["a", "b", "c"][at];
         let mut node = Node::at(name, addresses, &folder).flags(flags).inside(&network.inside(at));

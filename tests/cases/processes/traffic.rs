@@ -40,6 +40,11 @@ impl Records {
         Self(Arc::new(records))
     }
 
+    /// Name and contents of every record, in order of names.
+    pub(crate) fn all(&self) -> &[(Vec<u8>, Vec<u8>)] {
+        &self.0
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.0.len()
     }

@@ -8,7 +8,7 @@ use crate::cli::error::CliError;
 /// From the first port of a node to that of the next: room for more doors, and easy to read.
 const STEP: u16 = 10;
 
-/// Three ports in a row on loopback: for clients, peers and admin.
+/// Four ports in a row on loopback: for clients, peers, admin and cluster clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Ports {
     first: u16,
@@ -17,7 +17,7 @@ pub(super) struct Ports {
 impl Ports {
     /// Those of each of `nodes` nodes.
     pub(super) fn of_nodes(base_port: u16, nodes: u16) -> Result<Vec<Self>, CliError> {
-        let last = u32::from(base_port) + u32::from(STEP) * u32::from(nodes.saturating_sub(1)) + 2;
+        let last = u32::from(base_port) + u32::from(STEP) * u32::from(nodes.saturating_sub(1)) + 3;
         if last > u32::from(u16::MAX) {
             return Err(CliError::PortsEnd { base_port, nodes, last });
         }
@@ -36,25 +36,35 @@ impl Ports {
         local(self.first + 2)
     }
 
+    pub(super) fn cluster_client(self) -> SocketAddr {
+        local(self.first + 3)
+    }
+
     /// Checks that nobody listens on any of them.
     pub(super) fn check_free(self) -> Result<(), CliError> {
-        for address in [self.client(), self.peer(), self.admin()] {
-            TcpListener::bind(address).map(drop).map_err(|error| refused(address, &error))?;
+        const FLAG: &str = "base-port";
+        for address in [self.client(), self.peer(), self.admin(), self.cluster_client()] {
+            check_free(address, FLAG)?;
         }
         let peer = self.peer();
-        UdpSocket::bind(peer).map(drop).map_err(|error| refused(peer, &error))
+        UdpSocket::bind(peer).map(drop).map_err(|error| refused(peer, FLAG, &error))
     }
 }
 
-fn local(port: u16) -> SocketAddr {
+/// Checks that nobody listens there by TCP; `flag` would take another address.
+pub(super) fn check_free(address: SocketAddr, flag: &'static str) -> Result<(), CliError> {
+    TcpListener::bind(address).map(drop).map_err(|error| refused(address, flag, &error))
+}
+
+pub(super) fn local(port: u16) -> SocketAddr {
     SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port)
 }
 
-fn refused(address: SocketAddr, error: &std::io::Error) -> CliError {
+fn refused(address: SocketAddr, flag: &'static str, error: &std::io::Error) -> CliError {
     if error.kind() == ErrorKind::AddrInUse {
-        CliError::AddressInUse { address }
+        CliError::AddressInUse { flag, address }
     } else {
-        CliError::CannotListen { address, reason: error.to_string() }
+        CliError::CannotListen { flag, address, reason: error.to_string() }
     }
 }
 
@@ -73,9 +83,9 @@ mod tests {
 
     #[test]
     fn ports_end_at_65535() {
-        assert!(Ports::of_nodes(65533, 1).is_ok());
-        assert!(Ports::of_nodes(65523, 2).is_ok());
-        for (base, nodes) in [(65534, 1), (65524, 2), (65535, 32)] {
+        assert!(Ports::of_nodes(65532, 1).is_ok());
+        assert!(Ports::of_nodes(65522, 2).is_ok());
+        for (base, nodes) in [(65533, 1), (65523, 2), (65535, 32)] {
             let error = Ports::of_nodes(base, nodes).unwrap_err();
             assert!(matches!(error, CliError::PortsEnd { .. }), "{error}");
             assert_eq!(error.exit_code(), 2);

@@ -6,7 +6,6 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use piccolo_ring::key_slot::slot_of;
 use piccolo_schema::ids::Slot;
 use piccolo_schema::link::RequestKind;
 
@@ -64,7 +63,7 @@ impl Exec {
             if !replies[place].is_empty() {
                 continue;
             }
-            if let Some(slot) = slot_of_queued(queued) {
+            if let Some(slot) = queued.slot {
                 units.entry(slot).or_default().push(place);
             } else if let Some(task) = whole(queued) {
                 if !units.is_empty() {
@@ -190,16 +189,6 @@ impl Exec {
         reply.array(self.replies.len());
         self.replies.iter().for_each(|one| reply.raw(one));
     }
-}
-
-/// The slot of a queued command, if all its keys share one.
-fn slot_of_queued(queued: &Queued) -> Option<Slot> {
-    with_args(queued, |args| {
-        let mut keys = queued.command.keys(args.len()).map(|index| slot_of(args.get(index)));
-        let first = keys.next()?;
-        let sweeps = matches!(queued.command.place, Place::Session(_) | Place::Sweep(_));
-        (!sweeps && keys.all(|slot| slot == first)).then_some(first)
-    })
 }
 
 /// The one slot in which everything is, watched keys included.

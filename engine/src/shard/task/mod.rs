@@ -4,15 +4,17 @@
 //! ([`Task::take`]), and writes its reply once it is done.
 
 mod exec;
+mod one;
 mod shards;
 mod split;
 mod sweep;
 mod watch;
 
 pub(super) use exec::{Exec, Local, split_queued, with_args};
+pub(super) use one::{One, Question};
 pub(super) use shards::{Form, Shards};
 pub(super) use split::Split;
-pub(super) use sweep::{Sweep, SweepKind};
+pub(super) use sweep::{Slots, Sweep, SweepKind};
 pub(super) use watch::Watch;
 
 use piccolo_schema::ids::Slot;
@@ -39,6 +41,7 @@ pub(super) enum Task {
     Exec(Exec),
     Watch(Watch),
     Shards(Shards),
+    One(One),
 }
 
 impl Task {
@@ -50,6 +53,7 @@ impl Task {
             Self::Exec(exec) => exec.poll(),
             Self::Watch(watch) => watch.poll(),
             Self::Shards(_) => Vec::new(),
+            Self::One(one) => one.poll(),
         }
     }
 
@@ -61,6 +65,7 @@ impl Task {
             Self::Exec(exec) => exec.take(part, answer),
             Self::Watch(watch) => watch.take(part, answer),
             Self::Shards(shards) => shards.take(answer),
+            Self::One(one) => one.take(answer),
         }
     }
 
@@ -72,6 +77,7 @@ impl Task {
             Self::Exec(exec) => exec.done(),
             Self::Watch(watch) => watch.done(),
             Self::Shards(shards) => shards.done(),
+            Self::One(one) => one.done(),
         }
     }
 
@@ -83,6 +89,7 @@ impl Task {
             Self::Exec(exec) => exec.write(reply),
             Self::Watch(watch) => watch.write(reply),
             Self::Shards(shards) => shards.write(reply),
+            Self::One(one) => one.write(reply),
         }
     }
 }

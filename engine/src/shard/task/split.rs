@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use piccolo_ring::key_slot::slot_of;
 use piccolo_schema::ids::Slot;
+use piccolo_schema::key_slot::slot_of;
 use piccolo_schema::link::RequestKind;
 
 use super::{Ask, is_error, write_command};

@@ -30,10 +30,30 @@ pub(in crate::shard) enum SweepKind {
     Scan { cursor: u64, count: usize, filter: Vec<Vec<u8>>, slot_keys: usize },
 }
 
+/// A set of slots.
+#[derive(Clone, Debug)]
+pub(in crate::shard) struct Slots(Box<[u64; Slot::COUNT as usize / 64]>);
+
+impl Slots {
+    pub(in crate::shard) fn those(matches: impl Fn(Slot) -> bool) -> Self {
+        let mut bits = Box::new([0; Slot::COUNT as usize / 64]);
+        for slot in Slot::all().filter(|slot| matches(*slot)) {
+            bits[slot.index() / 64] |= 1 << (slot.index() % 64);
+        }
+        Self(bits)
+    }
+
+    fn contains(&self, slot: Slot) -> bool {
+        self.0[slot.index() / 64] >> (slot.index() % 64) & 1 == 1
+    }
+}
+
 /// A question to every slot.
 #[derive(Debug)]
 pub(in crate::shard) struct Sweep {
     kind: SweepKind,
+    /// Which slots are asked; `None`: all.
+    only: Option<Slots>,
     /// The next slot to ask; `Slot::COUNT` when all have been.
     next: u16,
     asked: u16,
@@ -49,13 +69,14 @@ pub(in crate::shard) struct Sweep {
 }
 
 impl Sweep {
-    pub(in crate::shard) fn new(kind: SweepKind) -> Self {
+    pub(in crate::shard) fn new(kind: SweepKind, only: Option<Slots>) -> Self {
         let next = match kind {
             SweepKind::Scan { cursor, .. } => (cursor >> CURSOR_HASH_BITS) as u16,
             _ => 0,
         };
         Self {
             kind,
+            only,
             next,
             asked: 0,
             missing: 0,
@@ -88,7 +109,10 @@ impl Sweep {
         }
         let asks: Vec<Ask> = (0..window).filter_map(|_| self.ask_next()).collect();
         self.missing = asks.len();
-        self.finished = asks.is_empty();
+        if asks.is_empty() {
+            // The last slots were none of those to ask.
+            (self.cursor, self.finished) = (0, true);
+        }
         asks
     }
 
@@ -103,14 +127,21 @@ impl Sweep {
     }
 
     fn ask_next(&mut self) -> Option<Ask> {
-        let number = match self.kind {
-            // From a random slot on, round the ring.
-            SweepKind::RandomKey { seed } => (self.next.wrapping_add(seed as u16)) % Slot::COUNT,
-            _ => self.next,
+        let slot = loop {
+            let number = match self.kind {
+                // From a random slot on, round the ring.
+                SweepKind::RandomKey { seed } => self.next.wrapping_add(seed as u16) % Slot::COUNT,
+                _ => self.next,
+            };
+            let slot = Slot::new(number).filter(|_| self.next < Slot::COUNT)?;
+            self.next += 1;
+            if self.only.as_ref().is_none_or(|only| only.contains(slot)) {
+                break slot;
+            }
         };
-        let slot = Slot::new(number).filter(|_| self.next < Slot::COUNT)?;
+        let number = slot.number();
         let body = self.body(number);
-        (self.next, self.asked) = (self.next + 1, self.asked + 1);
+        self.asked += 1;
         let write = matches!(self.kind, SweepKind::FlushAll);
         Some(Ask { part: u32::from(number), slot, kind: RequestKind::Sweep, write, body })
     }

@@ -14,12 +14,28 @@ const HASHER: KeyHasher = KeyHasher::new(ClusterId(0x5eed));
 const MASKS: [u64; 5] = [u64::MAX, 0xff << 56, u64::MAX, 0xff, 0];
 const LAST_BUCKET: usize = 2;
 
-type Held = (Vec<u8>, Option<UnixMillis>, Version);
+#[derive(Clone)]
+struct Held {
+    value: Vec<u8>,
+    meta: Vec<u8>,
+    expires: Option<UnixMillis>,
+    version: Version,
+}
+
+/// What is said of the metadata with a value.
+#[derive(Clone, Debug)]
+enum Said {
+    /// These.
+    Set(Vec<u8>),
+    /// Nothing: those there stay.
+    Keep,
+    /// Nothing, and the value is filled in.
+    KeepFill,
+}
 
 #[derive(Clone, Debug)]
 enum Op {
-    Put { key: u16, value_bytes: usize, expires: Option<u64> },
-    PutWith { key: u16, value_bytes: usize, expires: Option<u64> },
+    Put { key: u16, value_bytes: usize, said: Said, expires: Option<u64> },
     PutMany { first: u16, count: u16 },
     SetExpires { key: u16, expires: Option<u64> },
     Remove { key: u16 },
@@ -37,13 +53,19 @@ fn value_bytes() -> impl Strategy<Value = usize> {
     prop_oneof![8 => 0..20usize, 4 => 120..136usize, 1 => 0..5000usize, 1 => 262_140..262_150usize]
 }
 
+fn said() -> impl Strategy<Value = Said> {
+    let meta_bytes = prop_oneof![8 => 0..4usize, 2 => 0..256usize, 1 => Just(255)];
+    let set = (meta_bytes, any::<u8>()).prop_map(|(bytes, byte)| Said::Set(vec![byte; bytes]));
+    prop_oneof![4 => Just(Said::Set(Vec::new())), 6 => set, 3 => Just(Said::Keep),
+        3 => Just(Said::KeepFill)]
+}
+
 fn op() -> impl Strategy<Value = Op> {
     let key = || 0..300u16;
     prop_oneof![
-        8 => (key(), value_bytes(), expiry())
-            .prop_map(|(key, value_bytes, expires)| Op::Put { key, value_bytes, expires }),
-        4 => (key(), value_bytes(), expiry())
-            .prop_map(|(key, value_bytes, expires)| Op::PutWith { key, value_bytes, expires }),
+        12 => (key(), value_bytes(), said(), expiry()).prop_map(
+            |(key, value_bytes, said, expires)| Op::Put { key, value_bytes, said, expires }
+        ),
         1 => (0..10_000u16, 1..4000u16)
             .prop_map(|(first, count)| Op::PutMany { first, count }),
         4 => (key(), expiry()).prop_map(|(key, expires)| Op::SetExpires { key, expires }),
@@ -84,18 +106,29 @@ impl Pair {
         Self { table, model, hasher, many_max, version: Version::ZERO }
     }
 
-    fn put(&mut self, key: &[u8], value: Vec<u8>, expires: Option<UnixMillis>, with: bool) {
+    fn put(&mut self, key: &[u8], value: Vec<u8>, expires: Option<UnixMillis>, said: &Said) {
         self.version = self.version.next();
         let (hash, version) = (self.hasher.hash(key), self.version);
-        let there = if with {
-            self.table.put_with(hash, key, value.len(), expires, version, |to| {
+        let there = match said {
+            Said::Set(meta) => {
+                self.table.put(hash, &Entry { key, value: &value, meta, expires, version })
+            }
+            Said::Keep => self.table.put_value(hash, key, &value, expires, version),
+            Said::KeepFill => self.table.put_with(hash, key, value.len(), expires, version, |to| {
                 assert!(to.iter().all(|byte| *byte == 0), "not zeros");
                 to.copy_from_slice(&value);
-            })
-        } else {
-            self.table.put(hash, &Entry { key, value: &value, expires, version })
+            }),
         };
-        assert_eq!(there, self.model.insert(key.to_vec(), (value, expires, version)).is_some());
+        let meta = match said {
+            Said::Set(meta) => meta.clone(),
+            _ => self.model.get(key).map_or(Vec::new(), |held| held.meta.clone()),
+        };
+        let held = Held { value, meta, expires, version };
+        assert_eq!(there, self.model.insert(key.to_vec(), held).is_some());
+    }
+
+    fn put_plain(&mut self, key: &[u8], value: Vec<u8>, expires: Option<UnixMillis>) {
+        self.put(key, value, expires, &Said::Set(Vec::new()));
     }
 
     fn remove(&mut self, key: &[u8]) {
@@ -105,15 +138,14 @@ impl Pair {
 
     fn apply(&mut self, op: &Op) {
         match *op {
-            Op::Put { key, value_bytes, expires } | Op::PutWith { key, value_bytes, expires } => {
+            Op::Put { key, value_bytes, ref said, expires } => {
                 let value = vec![key as u8; value_bytes];
-                let with = matches!(op, Op::PutWith { .. });
-                self.put(&key_of(key), value, expires.map(UnixMillis), with);
+                self.put(&key_of(key), value, expires.map(UnixMillis), said);
             }
             Op::PutMany { first, count } => {
                 for key in first..first + count.min(self.many_max) {
                     let expires = (key % 3 == 0).then_some(UnixMillis(u64::from(key) + 300));
-                    self.put(&key_of(key), key.to_le_bytes().to_vec(), expires, false);
+                    self.put_plain(&key_of(key), key.to_le_bytes().to_vec(), expires);
                 }
             }
             Op::SetExpires { key, expires } => self.set_expires(&key_of(key), expires),
@@ -143,7 +175,7 @@ impl Pair {
         let held = self.model.get_mut(key);
         assert_eq!(there, held.is_some());
         if let Some(held) = held {
-            (held.1, held.2) = (expires, self.version);
+            (held.expires, held.version) = (expires, self.version);
         }
     }
 
@@ -168,7 +200,7 @@ impl Pair {
         let mut found = BTreeSet::new();
         self.table.sweep_expired(&self.hasher, UnixMillis(now), entries_max, |hash, key| {
             assert_eq!(hash, self.hasher.hash(key));
-            assert!(self.model[key].1.is_some_and(|at| at.0 <= now));
+            assert!(self.model[key].expires.is_some_and(|at| at.0 <= now));
             assert!(found.insert(key.to_vec()), "found twice in one call");
         });
         if delete {
@@ -188,23 +220,25 @@ impl Pair {
             self.sweep(now, entries_max, true);
         }
         assert!(self.table.first_expiry().is_none_or(|at| at.0 > now), "the bound never rises");
-        assert!(self.model.values().all(|held| held.1.is_none_or(|at| at.0 > now)));
+        assert!(self.model.values().all(|held| held.expires.is_none_or(|at| at.0 > now)));
     }
 
     fn check(&self) {
         assert_eq!(self.table.len(), self.model.len());
         assert_eq!(self.table.is_empty(), self.model.is_empty());
-        let first = self.model.values().filter_map(|held| held.1).min();
+        let first = self.model.values().filter_map(|held| held.expires).min();
         let bound = self.table.first_expiry();
         assert!(first.is_none_or(|first| bound.is_some_and(|bound| bound <= first)));
         if self.model.is_empty() {
             assert_eq!((self.table.bytes(), bound), (0, None));
         }
-        for (key, (value, expires, version)) in &self.model {
+        for (key, held) in &self.model {
             let hash = self.hasher.hash(key);
             self.table.prefetch_bucket(hash);
             self.table.prefetch_entry(hash);
-            let entry = Entry { key, value, expires: *expires, version: *version };
+            let Held { value, meta, expires, version } = held;
+            let (expires, version) = (*expires, *version);
+            let entry = Entry { key, value, meta, expires, version };
             assert_eq!(self.table.get(hash, key), Some(entry));
         }
         assert_eq!(self.table.bytes(), self.bytes_counted());
@@ -212,14 +246,16 @@ impl Pair {
 
     /// Bytes as the layout has them, counted anew.
     fn bytes_counted(&self) -> usize {
-        let entries = self.model.iter().map(|(key, (value, expires, _))| {
-            let lengths = match (key.len(), value.len()) {
-                (..64, ..128) => 2,
-                (..2048, ..262_144) => 4,
-                _ => 6,
+        let entries = self.model.iter().map(|(key, held)| {
+            let (value_bytes, meta_bytes) = (held.value.len(), held.meta.len());
+            let lengths = match (key.len(), value_bytes, meta_bytes) {
+                (..64, ..128, 0) => 2,
+                (..2048, ..262_144, 0) => 4,
+                (_, _, 0) => 6,
+                _ => 7,
             };
-            let expiry = if expires.is_some() { 8 } else { 0 };
-            lengths + 2 + 8 + expiry + key.len() + value.len()
+            let expiry = if held.expires.is_some() { 8 } else { 0 };
+            lengths + 2 + 8 + expiry + key.len() + value_bytes + meta_bytes
         });
         let (mut table, mut at) = (0, 0);
         loop {
@@ -271,7 +307,7 @@ proptest! {
         let stay = 0..stay.min(pair.many_max);
         let stay: BTreeSet<_> = stay.map(|n| format!("stays {n}")).collect();
         for key in &stay {
-            pair.put(key.as_bytes(), vec![1; 9], None, false);
+            pair.put_plain(key.as_bytes(), vec![1; 9], None);
         }
         let mut seen = BTreeSet::new();
         let mut from = Some(0);
@@ -294,7 +330,7 @@ proptest! {
 fn a_giant_slot_grows_and_empties() {
     let mut pair = Pair::new(0);
     for key in 0..40_000u32 {
-        pair.put(&key.to_le_bytes(), vec![2; 3], Some(UnixMillis(u64::from(key) + 1000)), false);
+        pair.put_plain(&key.to_le_bytes(), vec![2; 3], Some(UnixMillis(u64::from(key) + 1000)));
     }
     pair.check();
     pair.walk(0, usize::MAX);
@@ -314,8 +350,8 @@ fn more_equal_hashes_than_a_part_holds_are_still_found() {
     let (mut table, hash) = (SlotTable::new(), 0x0123_4567_89ab_cdef);
     let key_of = |n: u16| n.to_le_bytes();
     for n in 0..=2 * ENTRIES_MAX {
-        let entry =
-            Entry { key: &key_of(n), value: &[3], expires: None, version: Version::ZERO.next() };
+        let (key, version) = (&key_of(n), Version::ZERO.next());
+        let entry = Entry { key, value: &[3], meta: b"", expires: None, version };
         assert!(!table.put(hash, &entry));
     }
     for n in 0..=2 * ENTRIES_MAX {
@@ -330,9 +366,11 @@ fn longest_key_and_large_values_are_kept() {
     let mut pair = Pair::new(0);
     for bytes in [0, 127, 128, 1 << 18, 5 << 20, 3] {
         let key = vec![b'k'; 64 << 10];
-        pair.put(&key, vec![7; bytes], None, false);
+        pair.put_plain(&key, vec![7; bytes], None);
         pair.check();
-        pair.put(&key, vec![8; bytes], Some(UnixMillis(9)), true);
+        pair.put(&key, vec![8; bytes], Some(UnixMillis(9)), &Said::KeepFill);
+        pair.check();
+        pair.put(&key, vec![9; bytes], None, &Said::Set(vec![5; 255]));
         pair.check();
     }
 }
@@ -343,7 +381,8 @@ fn a_value_of_the_same_size_is_written_in_place() {
     let hash = HASHER.hash(key);
     let mut places = BTreeSet::new();
     for value in [b"one", b"two"] {
-        table.put(hash, &Entry { key, value, expires: None, version: Version::ZERO });
+        let version = Version::ZERO;
+        table.put(hash, &Entry { key, value, meta: b"", expires: None, version });
         places.extend(table.get(hash, key).map(|entry| entry.value.as_ptr()));
     }
     assert_eq!(places.len(), 1);
@@ -355,7 +394,7 @@ fn a_value_of_the_same_size_is_written_in_place() {
 fn a_whole_round_makes_the_bound_exact() {
     let mut pair = Pair::new(0);
     for (key, at) in [(10, 100), (11, 200), (12, 300)] {
-        pair.put(&key_of(key), vec![], Some(UnixMillis(at)), false);
+        pair.put_plain(&key_of(key), vec![], Some(UnixMillis(at)));
     }
     pair.remove(&key_of(10));
     assert_eq!(pair.table.first_expiry(), Some(UnixMillis(100)));
@@ -375,11 +414,11 @@ fn a_whole_round_makes_the_bound_exact() {
 fn a_sweep_under_way_does_not_forget_what_comes_behind_it() {
     let mut pair = Pair::new(0);
     for key in 100..200 {
-        pair.put(&key_of(key), vec![], Some(UnixMillis(5000)), false);
+        pair.put_plain(&key_of(key), vec![], Some(UnixMillis(5000)));
     }
     pair.sweep(1, 50, true);
     for key in 200..300 {
-        pair.put(&key_of(key), vec![], Some(UnixMillis(4000)), false);
+        pair.put_plain(&key_of(key), vec![], Some(UnixMillis(4000)));
     }
     for _ in 0..8 {
         pair.sweep(1, 50, true);

@@ -21,6 +21,7 @@ const SAME_FOR: Duration = Duration::from_secs(6);
 pub(crate) struct Node {
     pub(crate) name: String,
     pub(crate) client: SocketAddr,
+    pub(crate) cluster_client: SocketAddr,
     pub(crate) peer: SocketAddr,
     pub(crate) admin: Admin,
     flags: Vec<String>,
@@ -34,15 +35,16 @@ impl Node {
     /// A node on free ports of loopback, not started yet.
     pub(crate) fn new(name: &str, folder: &Path) -> Self {
         let address = || SocketAddr::from((Ipv4Addr::LOCALHOST, ports::free()));
-        Self::at(name, [address(), address(), address()], folder)
+        Self::at(name, [address(), address(), address(), address()], folder)
     }
 
-    /// A node on the given client, peer and admin address.
-    pub(crate) fn at(name: &str, addresses: [SocketAddr; 3], folder: &Path) -> Self {
-        let [client, peer, admin] = addresses;
+    /// A node on the given client, cluster client, peer and admin address.
+    pub(crate) fn at(name: &str, addresses: [SocketAddr; 4], folder: &Path) -> Self {
+        let [client, cluster_client, peer, admin] = addresses;
         Self {
             name: name.to_owned(),
             client,
+            cluster_client,
             peer,
             admin: Admin(admin),
             flags: Vec::new(),
@@ -72,6 +74,7 @@ impl Node {
         command.args(&words[1..]).args(["serve", "--name", &self.name]);
         command.args(["--client", &self.client.to_string(), "--peer", &self.peer.to_string()]);
         command.args(["--admin", &self.admin.0.to_string()]);
+        command.args(["--cluster-client", &self.cluster_client.to_string()]);
         // Two cores run up to four nodes and their clients: pinned threads would sit on each other.
         command.args(["--shards", "2", "--pin", "off"]).args(&self.flags);
         command.env(MARK, &self.folder);

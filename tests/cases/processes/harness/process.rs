@@ -29,9 +29,27 @@ impl Process {
     /// Starts `command` in a process group of its own, its output in a file under `folder`.
     #[track_caller]
     pub(crate) fn start(name: &str, mut command: Command, folder: &Path) -> Self {
+        command.stdin(Stdio::null());
+        Self::spawn(name, command, folder)
+    }
+
+    /// The same with a standard input that says nothing until [`Self::close_stdin`].
+    #[track_caller]
+    pub(crate) fn start_open(name: &str, mut command: Command, folder: &Path) -> Self {
+        command.stdin(Stdio::piped());
+        Self::spawn(name, command, folder)
+    }
+
+    /// Tells a process that was started open that its input has ended.
+    pub(crate) fn close_stdin(&mut self) {
+        drop(self.child.stdin.take());
+    }
+
+    #[track_caller]
+    fn spawn(name: &str, mut command: Command, folder: &Path) -> Self {
         let log = folder.join(format!("{name}.log"));
         let file = File::options().create(true).append(true).open(&log).expect("open the log");
-        command.stdin(Stdio::null()).process_group(0);
+        command.process_group(0);
         command.stdout(file.try_clone().expect("a second handle of the log")).stderr(file);
         let child = command.spawn().unwrap_or_else(|error| panic!("start {command:?}: {error}"));
         Self { child, name: name.to_owned(), log }
@@ -72,11 +90,20 @@ impl Process {
 
     /// Bytes of memory that it has resident, by `/proc`.
     pub(crate) fn resident_bytes(&self) -> u64 {
+        self.memory("VmRSS:")
+    }
+
+    /// Bytes of memory that it had resident at most, by `/proc`.
+    pub(crate) fn resident_bytes_peak(&self) -> u64 {
+        self.memory("VmHWM:")
+    }
+
+    fn memory(&self, field: &str) -> u64 {
         let path = format!("/proc/{}/status", self.pid());
         let status = fs::read_to_string(path).expect("the process runs");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let line = status.lines().find_map(|line| line.strip_prefix(field));
         let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
-        kib.expect("VmRSS in KiB") << 10
+        kib.expect("a number of KiB") << 10
     }
 }
 
@@ -113,12 +140,31 @@ pub(crate) fn folder(case: &str) -> PathBuf {
 /// The `piccolo` that the cases run.
 #[track_caller]
 pub(crate) fn piccolo() -> PathBuf {
+    program("piccolo", "PICCOLO_BIN", "piccolo-engine")
+}
+
+/// The `loadgen` that the cases run.
+#[track_caller]
+pub(crate) fn loadgen() -> PathBuf {
+    program("loadgen", "PICCOLO_LOADGEN", "piccolo-loadgen")
+}
+
+/// The `cerializer` that the cases run.
+#[track_caller]
+pub(crate) fn cerializer() -> PathBuf {
+    program("cerializer", "PICCOLO_CERIALIZER", "piccolo-cerializer")
+}
+
+/// A program of ours: the one that `variable` names, or the release build.
+#[track_caller]
+fn program(name: &str, variable: &str, package: &str) -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ has a parent");
-    let path = env::var_os("PICCOLO_BIN")
-        .map_or_else(|| root.join("target/release/piccolo"), PathBuf::from);
+    let path =
+        env::var_os(variable).map_or_else(|| root.join("target/release").join(name), PathBuf::from);
     assert!(
         path.is_file(),
-        "{} is missing: `cargo build --release` first, or name another one in PICCOLO_BIN",
+        "{} is missing: `cargo build --release -p {package}` first, or name another one in \
+         {variable}",
         path.display()
     );
     path

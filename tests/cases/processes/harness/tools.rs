@@ -25,6 +25,21 @@ pub(crate) fn python() -> PathBuf {
     path
 }
 
+/// Path of a program in `tests/clients`.
+pub(crate) fn client_program(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("clients").join(name)
+}
+
+/// Where node finds ioredis and node-redis; `tests/run` installs them.
+#[track_caller]
+pub(crate) fn node_modules() -> PathBuf {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ has a parent");
+    let path = env::var_os("PICCOLO_NODE_MODULES")
+        .map_or_else(|| root.join("target/node/node_modules"), PathBuf::from);
+    assert!(path.exists(), "{} is missing: `tests/run tools` makes it", path.display());
+    path
+}
+
 /// `redis-cli` (or `redis-benchmark`) aimed at a node.
 pub(crate) fn redis(tool: &str, node: SocketAddr) -> Command {
     let mut command = Command::new(tool);

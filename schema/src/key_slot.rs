@@ -1,6 +1,6 @@
 //! Which slot a key belongs to: exactly as Redis Cluster has it, so that its clients agree.
 
-use piccolo_schema::ids::Slot;
+use crate::ids::Slot;
 
 /// The slot of `key`: CRC16 of its hashtag if it has one, else of the whole key.
 #[inline]
