@@ -67,6 +67,8 @@ pub enum NodeAction {
     Control(Control),
     /// Tell the operator.
     Say(String),
+    /// Tell the operator, who has to do something about it.
+    Warn(String),
     /// Stop the process: everything is moved out, or this node must not go on.
     Stop(Stop),
 }
@@ -95,6 +97,13 @@ pub struct Node {
     ids: BTreeMap<String, NodeId>,
     /// Ids that another life of their name has followed.
     superseded: BTreeSet<NodeId>,
+    /// Ids whose slots were brought back, or could be, while a majority was seen: they do not count
+    /// against a later majority, or a cluster whose nodes are replaced one by one would lose it.
+    written_off: BTreeSet<NodeId>,
+    /// Whether the operator was told that a majority is lacking.
+    told_of_minority: bool,
+    /// Since when no member serves, though this node is in a cluster.
+    unserved_since: Option<Moment>,
     members: Arc<Members>,
     wish: Arc<Wish>,
     /// When candidates last changed, and when they first did since they were last settled.
@@ -118,6 +127,9 @@ impl Node {
             actions: VecDeque::new(),
             ids: BTreeMap::new(),
             superseded: BTreeSet::new(),
+            written_off: BTreeSet::new(),
+            told_of_minority: false,
+            unserved_since: None,
             members: Arc::default(),
             wish: Arc::default(),
             changed: now,
@@ -207,10 +219,25 @@ impl Node {
     pub fn observe(&mut self, now: Moment, observed: Observed) {
         self.observed = observed;
         let inside = self.gossip.cluster().is_some() && !self.leaving;
-        if inside && observed.unrouted == 0 && self.gossip.me().said == State::Joining {
-            self.gossip.ready(now);
-            self.pump(now);
+        if inside && self.gossip.me().said == State::Joining {
+            let knows_all = observed.unrouted == 0;
+            if knows_all || self.creator_is_lost(now) {
+                self.gossip.ready(now);
+                self.pump(now);
+            }
         }
+    }
+
+    /// Whether nobody has served for the grace, though most members are there: whoever created the
+    /// cluster was gone before it gave any slot away, and the others must begin without it.
+    fn creator_is_lost(&mut self, now: Moment) -> bool {
+        let serves = |m: &Member| m.state.is_live() && m.said != State::Joining;
+        if self.gossip.members().any(serves) || !self.members.majority {
+            self.unserved_since = None;
+            return false;
+        }
+        let since = *self.unserved_since.get_or_insert(now);
+        now.since(since) >= self.config.down_grace
     }
 
     /// Begins to move everything away, to stop when that is done.
@@ -220,11 +247,23 @@ impl Node {
             self.stale = true;
             self.pump(now);
             // Who is not in a cluster, or alone in it, has nowhere to move anything.
-            let alone = self.wish.placement.candidates().is_empty();
-            if !self.gossip.cluster().is_some() || alone {
+            if !self.gossip.cluster().is_some() || self.nobody_is_left() {
                 self.depart(now);
             }
         }
+    }
+
+    /// Gives up moving slots away: the time for it is over. Says good-bye all the same, so that
+    /// the others need not find out that this node is gone.
+    pub fn abandon(&mut self, now: Moment) {
+        self.depart(now);
+    }
+
+    /// Whether nobody can take slots, now or soon.
+    fn nobody_is_left(&self) -> bool {
+        let me = self.gossip.me().id;
+        let comes = |m: &Member| m.id != me && m.state.is_live() && m.said == State::Joining;
+        self.wish.placement.candidates().is_empty() && !self.gossip.members().any(comes)
     }
 
     /// Runs what is due.
@@ -238,8 +277,7 @@ impl Node {
         }
         self.pump(now);
         // Nobody is left to take anything, or everything is taken.
-        let nobody = self.wish.placement.candidates().is_empty();
-        if self.leaving && (nobody || self.farewell_over(now)) {
+        if self.leaving && (self.nobody_is_left() || self.farewell_over(now)) {
             self.depart(now);
         }
     }
@@ -331,6 +369,7 @@ impl Node {
             return;
         }
         let members = self.view(now);
+        self.write_off(&members, now);
         if members != *self.members {
             self.members = Arc::new(members);
             self.actions.push_back(NodeAction::Control(Control::Members(self.members.clone())));
@@ -342,6 +381,8 @@ impl Node {
                 member.said == State::Alive
                     && member.state != State::Left
                     && !self.given_up(member, now)
+                    // The dead may come back in their grace, but not in the time of a leaver.
+                    && (!self.leaving || member.state.is_live())
             })
             .map(|member| Candidate {
                 name: member.name.clone(),
@@ -356,14 +397,38 @@ impl Node {
             }
             self.changed = now;
             let placement = Placement::new(&candidates, self.config.replicas);
-            self.tell_wish(Wish { placement, settled: false });
+            self.tell_wish(Wish { placement, settled: false, leaving: self.leaving });
         } else if !self.wish.settled {
             let quiet =
                 now.since(self.changed) >= QUIET || now.since(self.unsettled_since) >= QUIET_MAX;
             if quiet {
                 let placement = Placement::new(&candidates, self.config.replicas);
-                self.tell_wish(Wish { placement, settled: true });
+                self.tell_wish(Wish { placement, settled: true, leaving: self.leaving });
             }
+        }
+    }
+
+    /// Notes who need not count any more, and says so if what is left is no majority.
+    fn write_off(&mut self, members: &Members, now: Moment) {
+        let mut absent = 0;
+        for member in self.gossip.members() {
+            if member.state.is_live() {
+                self.written_off.remove(&member.id);
+            } else if self.given_up(member, now) {
+                absent += 1;
+                if members.majority {
+                    self.written_off.insert(member.id);
+                }
+            }
+        }
+        if members.majority || absent == 0 {
+            self.told_of_minority = false;
+        } else if !std::mem::replace(&mut self.told_of_minority, true) {
+            self.actions.push_back(NodeAction::Warn(format!(
+                "{absent} members are gone, and those seen are no majority: slots that only the \
+                 former held stay away until more than half of all are seen; start those that are \
+                 gone again under their names"
+            )));
         }
     }
 
@@ -386,6 +451,8 @@ impl Node {
             }
             if !left {
                 nodes.push(node_view(member));
+            }
+            if !left && !self.written_off.contains(&member.id) {
                 all += 1;
                 live += usize::from(member.state.is_live());
                 lowest_is_live.get_or_insert(member.state.is_live());

@@ -308,3 +308,74 @@ fn cluster_clients_are_sent_on_and_meet_no_error() {
         no_errors(&world);
     });
 }
+
+/// The ring keeps a place for the dead in their grace; who leaves meanwhile must not wait for them.
+#[test]
+fn a_node_that_leaves_while_another_is_dead_loses_nothing_of_its_own() {
+    let name = "a_node_that_leaves_while_another_is_dead_loses_nothing_of_its_own";
+    for_seeds(name, 0..64, |seed| {
+        let mut world = three_and_clients(seed, &[1, 2, 1 + (seed % 3) as u16, 1], 4);
+        let victim = world.time.below(3);
+        give_up_on(&mut world, victim);
+        world.kill(victim);
+        let wait = world.time.micros(0..=12_000_000);
+        world.run(wait);
+        let leaver = (victim + 1 + world.time.below(2)) % 3;
+        let before = world.served_by();
+        world.terminate(leaver);
+        world.run_until("the leaver is gone", 25 * SECOND, |world| {
+            !world.running().contains(&leaver)
+        });
+        let (after, heir) = (world.served_by(), world.running());
+        assert_eq!(heir.len(), 1);
+        let lost = Slot::all().filter(|slot| {
+            before[slot.index()] == Some(leaver) && after[slot.index()] != Some(heir[0])
+        });
+        assert_eq!(lost.count(), 0, "slots of the leaver are gone\n{}", world.describe());
+        world.start(victim, &Begin::Join(heir));
+        world.settle(120 * SECOND);
+        world.quiet_clients();
+        all_is_found_after_a_loss(&mut world);
+    });
+}
+
+/// Nodes are replaced one by one without a good-bye. Those long dead must not count against the
+/// majority that brings slots back. Four graces long each, and so played for fewer seeds.
+#[test]
+fn nodes_lost_one_after_another_leave_no_slot_away() {
+    for_seeds("nodes_lost_one_after_another_leave_no_slot_away", 0..16, |seed| {
+        let mut world = World::new(seed, &[1, 1 + (seed % 2) as u16, 1, 1]);
+        begin_all(&mut world, 2);
+        world.settle(30 * SECOND);
+        for victim in 0..2 {
+            let seeds = world.running();
+            world.start(victim + 2, &Begin::Join(seeds));
+            world.run(3 * SECOND);
+            world.settle(60 * SECOND);
+            world.kill(victim);
+            world.settle(120 * SECOND);
+        }
+    });
+}
+
+/// The creator is gone before anybody has heard from it who leads what.
+#[test]
+fn a_cluster_whose_creator_is_lost_at_once_begins_without_it() {
+    for_seeds("a_cluster_whose_creator_is_lost_at_once_begins_without_it", 0..64, |seed| {
+        let mut world = World::new(seed, &[1, 2, 1 + (seed % 3) as u16]);
+        for host in 0..3 {
+            let begin = if host == 0 { Begin::Create } else { Begin::Join(vec![0, 1, 2]) };
+            world.start(host, &begin);
+        }
+        let entered = |world: &World| (1..3).all(|host| world.has_said(host, "entered"));
+        while !entered(&world) {
+            assert!(world.time.now.0 < 60_000_000, "nobody came in\n{}", world.describe());
+            world.run(Duration::from_millis(1));
+        }
+        world.kill(0);
+        world.settle(120 * SECOND);
+        world.start(0, &Begin::Join(vec![1, 2]));
+        world.run(3 * SECOND);
+        world.settle(120 * SECOND);
+    });
+}

@@ -113,6 +113,11 @@ impl World {
         }
     }
 
+    /// Whether a node has told its operator something that contains `what`.
+    pub fn has_said(&self, host: usize, what: &str) -> bool {
+        self.said.iter().any(|(by, text)| *by == host && text.contains(what))
+    }
+
     /// Runs for so long.
     pub fn run(&mut self, span: Duration) {
         let until = self.time.now + span;
@@ -258,7 +263,7 @@ impl World {
                     life.node.set_seeds(&seeds, moment);
                 }
                 NodeAction::Control(control) => self.tell_shards(id, &control),
-                NodeAction::Say(text) => self.said.push((host, text)),
+                NodeAction::Say(text) | NodeAction::Warn(text) => self.said.push((host, text)),
                 NodeAction::Stop(why) => {
                     let left = why == Stop::Left;
                     self.stops.push((host, why));

@@ -253,12 +253,15 @@ impl Reactor {
     fn begin_to_leave(&mut self, now: Moment) {
         if self.drain_until.is_some() || self.drain.is_zero() {
             log::warn!("stopping at once");
+            self.node.abandon(now);
+            self.act(now);
             self.stop = Some(Stop::Left);
             self.stop_at = Some(now);
             return;
         }
         log::info!("leaving: slots move away for at most {} s", self.drain.as_secs());
-        self.drain_until = Some(now + self.drain);
+        let last_words = LAST_WORDS.min(self.drain / 2);
+        self.drain_until = Some(now + (self.drain - last_words));
         self.node.leave(now);
     }
 
@@ -386,6 +389,7 @@ impl Reactor {
                 NodeAction::Resolve => self.resolver.begin(),
                 NodeAction::Control(control) => self.tell_shards(&control),
                 NodeAction::Say(text) => log::info!("{text}"),
+                NodeAction::Warn(text) => log::warn!("{text}"),
                 NodeAction::Stop(stop) => {
                     self.tell_shards(&Control::EndClients);
                     self.stop.get_or_insert(stop);
@@ -424,7 +428,8 @@ impl Reactor {
             if left > 0 {
                 log::warn!("{left} slots have not moved away in time: lost with this node");
             }
-            return Some(Stop::Left);
+            self.node.abandon(now);
+            self.act(now);
         }
         let until = self.stop_at?;
         // Gossip's good-bye needs no time, but the shards' counts are a moment old.

@@ -84,11 +84,13 @@ pub struct Wish {
     pub placement: Placement,
     /// It has been the same for long enough to move by it.
     pub settled: bool,
+    /// This node leaves, and so moves slots by a ring of its own, without the dead.
+    pub leaving: bool,
 }
 
 impl Default for Wish {
     fn default() -> Self {
-        Self { placement: Placement::new(&[], 1), settled: false }
+        Self { placement: Placement::new(&[], 1), settled: false, leaving: false }
     }
 }
 

@@ -149,6 +149,10 @@ pub struct Shard {
     moves: Vec<Slot>,
     /// Slots to be looked at, whether they should move.
     wishes: VecDeque<Slot>,
+    /// Slots whose next step needs a node that cannot be reached: looked at again now and then.
+    blocked: Vec<Slot>,
+    /// For whom, and when, a snapshot of a slot on the move was begun last.
+    openings: BTreeMap<Slot, (NodeId, Moment)>,
     vacant_since: BTreeMap<Slot, Moment>,
     /// The counts of slots are out of date.
     recount: bool,
@@ -220,6 +224,8 @@ impl Shard {
             unsettled: BTreeSet::new(),
             moves: Vec::new(),
             wishes: VecDeque::new(),
+            blocked: Vec::new(),
+            openings: BTreeMap::new(),
             vacant_since: BTreeMap::new(),
             recount: true,
             recounted: Moment(0),

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use piccolo_ring::group::{Effect, Group, Step};
+use piccolo_ring::group::{ANY_RING, Effect, Group, Step};
 use piccolo_schema::ids::{Era, NodeId, Slot, Term, Version};
 use piccolo_schema::slot_message::Records;
 use piccolo_schema::time::Moment;
@@ -41,6 +41,7 @@ impl Shard {
     pub(super) fn review(&mut self) {
         let slots: Vec<Slot> = self.led().map(Group::slot).collect();
         self.wishes = slots.into();
+        self.blocked.clear();
         self.recount = true;
     }
 
@@ -48,9 +49,13 @@ impl Shard {
     pub(super) fn tend_moves(&mut self) {
         while self.moves.len() < MOVES_MAX && self.wish.settled {
             let Some(slot) = self.wishes.pop_front() else { break };
-            if self.step_of(slot).is_some_and(|step| step != Step::Settled)
-                && !self.moves.contains(&slot)
-            {
+            let step = self.step_of(slot).filter(|step| *step != Step::Settled);
+            if step.is_none() || self.moves.contains(&slot) {
+                continue;
+            }
+            if step.is_some_and(|step| self.is_blocked(step)) {
+                self.blocked.push(slot);
+            } else {
                 self.moves.push(slot);
             }
         }
@@ -59,6 +64,7 @@ impl Shard {
             let slot = self.moves[index];
             if !self.move_on(slot) {
                 self.moves.swap_remove(index);
+                self.openings.remove(&slot);
             }
         }
         for index in 0..self.moves.len() {
@@ -75,7 +81,9 @@ impl Shard {
         Some(group.next_step(self.wish.placement.owners(slot)))
     }
 
-    /// Takes steps of one slot until it has to wait. Returns false if there are no more.
+    /// Takes steps of one slot until it has to wait for an answer. Returns false if there are no
+    /// more, or if the next one has to wait for a node that cannot be reached: that may take long,
+    /// and must not hold up slots that move elsewhere.
     fn move_on(&mut self, slot: Slot) -> bool {
         let place = self.place(slot);
         loop {
@@ -83,9 +91,11 @@ impl Shard {
             match step {
                 Step::Settled => return false,
                 Step::Wait => return true,
-                Step::Learn(node) | Step::Promote(node) | Step::Transfer(node)
-                    if !self.wish.settled || !self.reachable(node) =>
-                {
+                step if self.is_blocked(step) => {
+                    self.blocked.push(slot);
+                    return false;
+                }
+                Step::Learn(_) | Step::Promote(_) | Step::Transfer(_) if !self.wish.settled => {
                     return true;
                 }
                 step => {
@@ -96,6 +106,14 @@ impl Shard {
         }
     }
 
+    /// Whether a step needs a node that cannot be reached now.
+    fn is_blocked(&mut self, step: Step) -> bool {
+        match step {
+            Step::Learn(node) | Step::Promote(node) | Step::Transfer(node) => !self.reachable(node),
+            Step::Settled | Step::Wait | Step::Remove(_) => false,
+        }
+    }
+
     fn reachable(&mut self, node: NodeId) -> bool {
         self.peer(node).is_some_and(|peer| peer.ordinary.open && peer.bulk.open)
     }
@@ -103,13 +121,18 @@ impl Shard {
     /// Opens snapshots that are needed and sends what the budget and the links have room for.
     fn send_snapshots(&mut self, slot: Slot, budget: &mut usize) {
         let place = self.place(slot);
-        let ring = self.wish.placement.digest();
+        // Who leaves gives its slots to whoever is there, though the others have a place for the
+        // dead on their ring.
+        let ring = if self.wish.leaving { ANY_RING } else { self.wish.placement.digest() };
         let Some(group) = &self.seats[place].group else { return };
         let lacking: Vec<NodeId> = group.lacking().collect();
         for node in lacking {
-            if self.bulk_waiting(node).is_none_or(|bytes| bytes > BULK_BYTES_AIM) {
+            if self.bulk_waiting(node).is_none_or(|bytes| bytes > BULK_BYTES_AIM)
+                || self.opened_just_now(slot, node)
+            {
                 continue;
             }
+            self.openings.insert(slot, (node, self.now.moment));
             self.counters.snapshots += 1;
             let number = self.counters.snapshots;
             self.with_group(place, |group, out| group.open_snapshot(node, number, ring, out));
@@ -125,6 +148,14 @@ impl Shard {
                 from = self.send_piece(place, node, cursor, budget);
             }
         }
+    }
+
+    /// Whether a snapshot for the same node was begun a moment ago: it was refused or lost, and the
+    /// next one may be. A ring that the other end does not see yet takes a while to get there.
+    fn opened_just_now(&self, slot: Slot, node: NodeId) -> bool {
+        self.openings
+            .get(&slot)
+            .is_some_and(|(to, at)| *to == node && self.now.moment.since(*at) < RESUME)
     }
 
     fn send_piece(
@@ -153,6 +184,7 @@ impl Shard {
             return;
         }
         self.resumed = now;
+        self.wishes.extend(self.blocked.drain(..));
         for slot in std::mem::take(&mut self.unsettled) {
             let place = self.place(slot);
             let leader = self.routes.get(slot).leader;
@@ -217,7 +249,7 @@ impl Shard {
             let mine = self.seats[place].group.as_deref().is_none_or(voteless)
                 && self.wish.placement.primary(slot) == Some(self.me);
             let wait = match route.leader {
-                leader if !mine || leader == self.me || !leader.is_some() => None,
+                leader if !mine || leader == self.me => None,
                 leader if self.gone.contains(&leader) => Some(VACANT),
                 leader if self.peers.iter().any(|peer| peer.id == leader) => None,
                 _ => Some(VACANT_STRANGER),
@@ -252,7 +284,9 @@ impl Shard {
                 self.run_effect(place, Effect::Drop);
             }
             let route = *self.routes.get(slot);
-            self.begin_slot(slot, Some((route.era, route.term)));
+            // A creator that was never heard of again may lead it in the first era.
+            let era = route.era.max(Era::FIRST);
+            self.begin_slot(slot, Some((era, route.term)));
         }
     }
 

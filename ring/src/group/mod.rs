@@ -32,6 +32,10 @@ use leader::Reign;
 use piccolo_schema::ids::{Era, NodeId, Slot, Term, Version};
 use piccolo_schema::slot_message::{Body, Change, ChangeKind, Config, Route, SlotMessage};
 
+/// In place of a ring's digest: a snapshot of a node that leaves, which goes to whoever is there and
+/// begins whatever ring the other end sees.
+pub const ANY_RING: u64 = 0;
+
 /// How far the term rises when a slot comes back in a new era without asking a majority: more
 /// reigns than anybody unreachable can have begun meanwhile, so that versions never repeat.
 const REVIVAL_TERMS: u32 = 256;
@@ -221,7 +225,8 @@ impl Group {
             }
             Body::Ack { last, member } => self.receive_ack(from, last, member, out),
             Body::Open { snapshot, ring: theirs } => {
-                self.receive_open(from, snapshot, theirs == ring, out);
+                let agreed = theirs == ring || theirs == ANY_RING;
+                self.receive_open(from, snapshot, agreed, out);
             }
             Body::Piece { snapshot, records } => {
                 if self.builds(snapshot) {

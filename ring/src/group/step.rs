@@ -35,6 +35,12 @@ impl Group {
         if let Some(&stray) = stray {
             return Step::Remove(stray);
         }
+        let extra = config.voters.iter().find(|node| !desired.contains(node) && **node != self.me);
+        // There are enough without it, and it may be waiting to leave while the one that is desired
+        // cannot be reached.
+        if let Some(&extra) = extra.filter(|_| config.voters.len() > desired.len()) {
+            return Step::Remove(extra);
+        }
         if let Some(&absent) = desired.iter().find(|node| !config.has(**node)) {
             return Step::Learn(absent);
         }
@@ -43,10 +49,6 @@ impl Group {
             let ready =
                 progress.is_some_and(|p| p.stage == Stage::Follows && p.acked.term == self.term);
             return if ready { Step::Promote(learner) } else { Step::Wait };
-        }
-        let extra = config.voters.iter().find(|node| !desired.contains(node) && **node != self.me);
-        if let Some(&extra) = extra {
-            return Step::Remove(extra);
         }
         if first == self.me { Step::Settled } else { Step::Transfer(first) }
     }
