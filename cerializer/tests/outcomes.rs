@@ -7,6 +7,7 @@ mod fake;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
+use std::thread;
 use std::time::Duration;
 
 /// How long anything may take on a busy machine.
@@ -32,7 +33,7 @@ impl Running {
             assert_ne!(log.read_line(&mut line).unwrap(), 0, "it ended");
         }
         // Nobody reads the rest, but somebody has to take it.
-        std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
+        thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
         Self { child, address }
     }
 
@@ -73,26 +74,69 @@ fn answer(stream: &mut TcpStream) -> (u16, String, Vec<u8>) {
     (head[9..12].parse().unwrap(), head.to_lowercase(), body)
 }
 
+/// Looks at a condition at most.
+const LOOKS_MAX: usize = 100_000;
+
+/// Asks until it is so. Each look costs a connection, so that many of them are many seconds.
+#[track_caller]
+fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    assert!((0..LOOKS_MAX).any(|_| condition()), "it did not come to be: {what}");
+}
+
 fn text(body: &[u8]) -> String {
     String::from_utf8_lossy(body).into_owned()
 }
 
 #[test]
 fn a_write_without_an_answer_is_unknown_and_a_read_is_not() {
-    let running = Running::start(fake::start(), &["--node-timeout", "1"]);
-    for key in [fake::SILENT, fake::CLOSES, fake::UNKNOWN] {
-        let (status, _, body) = running.ask("PUT", &format!("/v1/kv/{key}"), "", b"x");
+    let running = Running::start(fake::start(), &["--node-timeout", "6"]);
+    let put = |key: &str, bytes: usize| {
+        let (status, _, body) =
+            running.ask("PUT", &format!("/v1/kv/{key}"), "", &vec![b'x'; bytes]);
         assert_eq!(status, 504, "{key}");
         assert!(text(&body).contains("\"outcome\":\"unknown\""), "{key}: {}", text(&body));
-        let long = vec![b'x'; 100_000];
-        let (status, _, body) = running.ask("PUT", &format!("/v1/kv/{key}-long"), "", &long);
-        assert_eq!(status, 504, "{key}, long: {}", text(&body));
+    };
+    for key in [fake::CLOSES, fake::UNKNOWN] {
+        put(key, 1);
+        put(key, 100_000);
     }
-    let (status, _, body) = running.ask("GET", &format!("/v1/kv/{}", fake::SILENT), "", b"");
-    assert_eq!(status, 504);
-    assert!(!text(&body).contains("outcome"), "{}", text(&body));
+    // At once, since each takes as long as a node may.
+    thread::scope(|scope| {
+        scope.spawn(|| put(fake::SILENT, 1));
+        scope.spawn(|| put(fake::SILENT, 100_000));
+        let (status, _, body) = running.ask("GET", &format!("/v1/kv/{}", fake::SILENT), "", b"");
+        assert_eq!(status, 504);
+        assert!(!text(&body).contains("outcome"), "{}", text(&body));
+    });
     // Other requests go on afterwards.
     assert_eq!(running.ask("PUT", "/v1/kv/after", "", b"x").0, 201);
+}
+
+/// A request that no node answers, and one for another key beside it once `meanwhile` holds.
+#[track_caller]
+fn beside(running: &Running, silent: &str, meanwhile: &str) {
+    thread::scope(|scope| {
+        let waits = scope.spawn(|| running.ask("GET", &format!("/v1/kv/{silent}"), "", b"").0);
+        until(meanwhile, || text(&running.ask("GET", "/metrics", "", b"").2).contains(meanwhile));
+        let (status, _, body) = running.ask("PUT", "/v1/kv/other", "", b"x");
+        assert_eq!(status, 201, "{}", text(&body));
+        assert!(!waits.is_finished(), "it waited as long as the other one");
+        assert_eq!(waits.join().unwrap(), 504);
+    });
+}
+
+#[test]
+fn a_slot_that_is_not_served_holds_up_nobody_else() {
+    let running = Running::start(fake::start(), &["--node-timeout", "6"]);
+    assert_eq!(running.ask("GET", &format!("/v1/kv/{}", fake::HELD), "", b"").0, 503);
+    // The one that waits, and the question itself.
+    beside(&running, fake::HELD, "cerializer_inflight_requests 2\n");
+}
+
+#[test]
+fn what_is_asked_behind_an_unanswered_request_goes_over_a_new_connection() {
+    let running = Running::start(fake::start(), &["--node-timeout", "6"]);
+    beside(&running, fake::SILENT, "cerializer_upstream_connections 2\n");
 }
 
 #[test]

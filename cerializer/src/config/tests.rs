@@ -47,6 +47,7 @@ fn what_is_out_of_range_is_named_with_its_flag() {
         ("--connections-max 0", "--connections-max 0"),
         ("--idle-timeout 0", "--idle-timeout 0"),
         ("--drain 3601", "--drain 3601"),
+        ("--node-timeout 5", "--node-timeout 5"),
     ] {
         assert!(refusal(line).contains(named), "{line}: {}", refusal(line));
     }

@@ -22,6 +22,10 @@ const SECRET_BYTES_MAX: usize = 1024;
 /// Requests that one connection to a node holds.
 const REQUESTS_MAX: u64 = piccolo_client::UNANSWERED_MAX as u64;
 
+/// Seconds that a node is given at least: it holds for 5 what it cannot serve, and then says so. Who
+/// gave up before would take its connection, and every write on it, for lost.
+const NODE_TIMEOUT_LOWEST: u64 = 6;
+
 /// Addresses in `--nodes` at most: they are only where to begin.
 const NODES_MAX: usize = 256;
 
@@ -61,7 +65,7 @@ impl Config {
             head_timeout: seconds("head-timeout", settings.head_timeout, 10, 1)?,
             idle_timeout: seconds("idle-timeout", settings.idle_timeout, 60, 1)?,
             body_timeout: seconds("body-timeout", settings.body_timeout, 30, 1)?,
-            node_timeout: seconds("node-timeout", settings.node_timeout, 10, 1)?,
+            node_timeout: seconds("node-timeout", settings.node_timeout, 10, NODE_TIMEOUT_LOWEST)?,
             drain: seconds("drain", settings.drain, 30, 0)?,
             log_level: settings.log_level.unwrap_or(LevelFilter::Info),
         })

@@ -141,6 +141,14 @@ impl Failure {
         }
     }
 
+    /// What was seen, to be told within another failure.
+    pub fn why(&self) -> String {
+        match self {
+            Self::Lost { why, .. } => why.clone(),
+            other => other.to_string(),
+        }
+    }
+
     /// Every word of [`Failure::kind`].
     pub const KINDS: [&'static str; 6] =
         ["connect", "refused", "lost", "timeout", "too-long", "full"];

@@ -1,4 +1,4 @@
-//! The one connection to a node that small requests share. Those of one turn of the runtime travel
+//! A connection to a node that small requests share. Those of one turn of the runtime travel
 //! in one frame, and so do their answers: that is what makes a small request cheap.
 
 use std::cell::RefCell;
@@ -10,6 +10,8 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use piccolo_client::{Conversation, Event, Unasked};
+use piccolo_schema::ids::Slot;
+use piccolo_schema::key_slot::slot_of;
 use piccolo_schema::kv::Op;
 use tokio::io::AsyncWrite as _;
 use tokio::sync::oneshot;
@@ -20,6 +22,10 @@ use crate::clock::Clock;
 
 /// Reads of one turn at most, so that a fast node does not starve the HTTP side.
 const READS_MAX: usize = 8;
+
+/// How long the oldest request may wait before nothing more is asked behind it: many times what a
+/// node takes that works, and little beside the 5 s for which one holds what it cannot serve.
+const STALL: Duration = Duration::from_millis(250);
 
 /// What a connection to a node needs to know.
 #[derive(Clone, Debug)]
@@ -57,6 +63,8 @@ struct State {
 #[derive(Debug)]
 struct Waiting {
     since: u64,
+    /// Not there if it has no key.
+    slot: Option<Slot>,
     tell: oneshot::Sender<Result<Answer, Failure>>,
 }
 
@@ -105,8 +113,10 @@ impl Channel {
             }
             Err(owing @ Unasked::Owing { .. }) => unreachable!("no value goes behind: {owing}"),
         }
+        let slot = (!key.is_empty()).then(|| slot_of(key));
         let (tell, pending) = oneshot::channel();
-        state.waiting.push_back(Waiting { since: state.settings.clock.millis(), tell });
+        let since = state.settings.clock.millis();
+        state.waiting.push_back(Waiting { since, slot, tell });
         state.wake();
         Ok(pending)
     }
@@ -114,6 +124,14 @@ impl Channel {
     /// Whether it can be asked.
     pub fn is_open(&self) -> bool {
         self.0.borrow().failed.is_none()
+    }
+
+    /// Whether what is asked now would stand behind a request that the node does not answer;
+    /// if so, that one's slot.
+    pub fn stalled(&self) -> Option<Option<Slot>> {
+        let state = self.0.borrow();
+        let oldest = state.waiting.front()?;
+        state.settings.clock.passed(oldest.since, STALL).then_some(oldest.slot)
     }
 
     /// Gives up if the oldest request has waited too long: what is behind it will not come either,
@@ -159,7 +177,7 @@ impl State {
 
     /// Why nothing can be asked any more.
     fn unsent(&self) -> Failure {
-        let why = self.failed.as_ref().map_or_else(String::new, ToString::to_string);
+        let why = self.failed.as_ref().map_or_else(String::new, Failure::why);
         Failure::Lost { sent: false, why }
     }
 
@@ -173,7 +191,7 @@ impl State {
         for (waiting, (_, sent)) in self.waiting.drain(..).zip(conversation.lost()) {
             let told = match failure {
                 Failure::Timeout if sent => Failure::Timeout,
-                other => Failure::Lost { sent, why: other.to_string() },
+                other => Failure::Lost { sent, why: other.why() },
             };
             // Who asked may have gone.
             drop(waiting.tell.send(Err(told)));

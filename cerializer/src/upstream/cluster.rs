@@ -2,17 +2,19 @@
 //! cannot be reached another one, which forwards.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Duration;
 
 use piccolo_client::Ring;
+use piccolo_schema::ids::Slot;
 use piccolo_schema::key_slot::slot_of;
 use piccolo_schema::kv::{self, Op, Reason, Topology};
 use tokio::sync::Notify;
 
 use super::answer::{Answer, Failure};
 use super::channel::Settings;
+use super::lane::Lane;
 use super::node::Node;
 use super::stream::Stream;
 use crate::clock::Clock;
@@ -27,6 +29,10 @@ const REFRESH_SOON: Duration = Duration::from_millis(250);
 /// Nodes that one request is offered to at most.
 const NODES_TRIED_MAX: usize = 3;
 
+/// How long one node may take to tell the topology before another is asked: it knows that by
+/// itself, so that a node that takes longer hangs.
+const TOPOLOGY_LIMIT: Duration = Duration::from_secs(1);
+
 /// The nodes.
 #[derive(Debug)]
 pub struct Cluster {
@@ -36,6 +42,8 @@ pub struct Cluster {
     clock: Clock,
     seeds: Vec<String>,
     known: RefCell<Known>,
+    /// Slots that were not served when they were last asked for.
+    doubted: RefCell<BTreeSet<Slot>>,
     /// Where the next request goes that has no owner.
     next: Cell<usize>,
     stale: Notify,
@@ -63,6 +71,7 @@ impl Cluster {
             clock,
             seeds: config.nodes.clone(),
             known: RefCell::default(),
+            doubted: RefCell::default(),
             next: Cell::new(0),
             stale: Notify::new(),
             heard: Cell::new(None),
@@ -78,10 +87,13 @@ impl Cluster {
     ///
     /// There is no answer, and why: of the last node tried.
     pub async fn call(&self, key: &[u8], op: Op<'_>) -> Result<Answer, Failure> {
-        let mut node = self.owner(key).unwrap_or_else(|| self.any(&[]));
+        let owner = self.owner(key);
+        let mut node = owner.clone().unwrap_or_else(|| self.any(&[]));
         let mut tried = Vec::new();
         loop {
-            let answer = node.call(key, op).await;
+            let led = owner.as_ref().is_some_and(|owner| Rc::ptr_eq(owner, &node));
+            let answer = node.call(self.lane(key, led), key, op).await;
+            self.doubt(key, &answer);
             if !self.is_elsewhere(&answer, is_read(&op)) {
                 return answer;
             }
@@ -144,7 +156,9 @@ impl Cluster {
             if tried.iter().any(|one| Rc::ptr_eq(one, &node)) {
                 return Err(Failure::Connect("no node answers".to_owned()));
             }
-            match node.call(b"", Op::Topology).await {
+            let told = node.call(Lane::Led, b"", Op::Topology);
+            let told = tokio::time::timeout(TOPOLOGY_LIMIT, told).await;
+            match told.unwrap_or(Err(Failure::Timeout)) {
                 Ok(answer @ Answer::Topology(_)) => return Ok(answer),
                 Ok(answer) => log::warn!("{}: no topology but {answer:?}", node.address()),
                 Err(failure) => self.note(&failure),
@@ -163,7 +177,7 @@ impl Cluster {
     pub fn members(&self) -> Vec<(kv::Node, usize)> {
         let known = self.known.borrow();
         let mut slots = vec![0; known.ring.nodes().len()];
-        for slot in piccolo_schema::ids::Slot::all() {
+        for slot in Slot::all() {
             if let Some(led) = known.ring.owner_at(slot).and_then(|place| slots.get_mut(place)) {
                 *led += 1;
             }
@@ -174,7 +188,9 @@ impl Cluster {
     /// Looks for requests that have waited too long.
     pub fn check(&self) {
         for node in self.known.borrow().by_address.values() {
-            node.check();
+            node.check(|slot| {
+                self.doubted.borrow_mut().insert(slot);
+            });
         }
     }
 
@@ -194,10 +210,44 @@ impl Cluster {
         self.stale.notify_one();
     }
 
+    /// The node that leads the slot of `key`, unless the others say that it is dead.
     fn owner(&self, key: &[u8]) -> Option<Rc<Node>> {
         let known = self.known.borrow();
         let place = known.ring.owner_at(slot_of(key))?;
-        known.owners.get(place).cloned()
+        let dead = known.ring.nodes().get(place).is_none_or(|node| node.state == DEAD);
+        known.owners.get(place).filter(|_| !dead).cloned()
+    }
+
+    /// The lane of a request for `key` to a node that leads it or not; what has no key is for all
+    /// nodes together.
+    fn lane(&self, key: &[u8], led: bool) -> Lane {
+        if key.is_empty() {
+            return Lane::Forwarded;
+        }
+        let told = !self.known.borrow().ring.nodes().is_empty();
+        if self.doubted.borrow().contains(&slot_of(key)) || (told && self.owner(key).is_none()) {
+            Lane::Doubted
+        } else if led {
+            Lane::Led
+        } else {
+            Lane::Forwarded
+        }
+    }
+
+    /// Remembers whether the slot of `key` is served.
+    fn doubt(&self, key: &[u8], answer: &Result<Answer, Failure>) {
+        let mut doubted = self.doubted.borrow_mut();
+        match answer {
+            Ok(Answer::Refused { reason: Reason::NotServed, .. }) => {
+                doubted.insert(slot_of(key));
+            }
+            // Neither says that it is served.
+            Ok(Answer::Unknown(_)) | Err(_) => {}
+            Ok(_) if doubted.is_empty() => {}
+            Ok(_) => {
+                doubted.remove(&slot_of(key));
+            }
+        }
     }
 
     /// Some node, if possible connected and not among `tried`; else the first of those.
@@ -276,6 +326,9 @@ impl Cluster {
         }
     }
 }
+
+/// The word for a member that does not answer the others.
+const DEAD: &str = "dead";
 
 fn is_read(op: &Op<'_>) -> bool {
     matches!(op, Op::Get(_) | Op::Scan(_) | Op::Topology)

@@ -10,6 +10,7 @@
 pub mod answer;
 pub mod channel;
 pub mod cluster;
+pub mod lane;
 pub mod node;
 pub mod socket;
 pub mod stream;

@@ -4,11 +4,13 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
+use piccolo_schema::ids::Slot;
 use piccolo_schema::kv::Op;
 use tokio::sync::Mutex;
 
 use super::answer::{Answer, Failure};
 use super::channel::{Channel, Pending, Settings};
+use super::lane::Lane;
 use super::stream::Stream;
 
 /// How long a node that could not be connected to is left alone.
@@ -17,16 +19,34 @@ const REST: Duration = Duration::from_millis(500);
 /// Connections for bodies that are kept open with nothing under way.
 const IDLE_STREAMS_MAX: usize = 8;
 
+/// Connections that are set aside at most. A node holds for 5 s what it cannot serve; if it makes
+/// so many wait within that time, another connection helps no more.
+const ASIDE_MAX: usize = 8;
+
 /// A node as cerializer reaches it.
 #[derive(Debug)]
 pub struct Node {
     settings: Settings,
-    channel: RefCell<Option<Channel>>,
-    /// Held while the channel is being connected, so that only one is.
-    connecting: Mutex<()>,
+    lanes: [Shared; Lane::ALL.len()],
+    /// Connections on which a request waits for long, and on which nothing more is asked.
+    aside: RefCell<Vec<Channel>>,
     failed: RefCell<Option<(u64, Failure)>>,
     idle: RefCell<Vec<Stream>>,
     retired: Cell<bool>,
+}
+
+/// The shared connection of a lane.
+#[derive(Debug, Default)]
+struct Shared {
+    channel: RefCell<Option<Channel>>,
+    /// Held while the channel is being connected, so that only one is.
+    connecting: Mutex<()>,
+}
+
+impl Shared {
+    fn open(&self) -> Option<Channel> {
+        self.channel.borrow().as_ref().filter(|channel| channel.is_open()).cloned()
+    }
 }
 
 impl Node {
@@ -34,8 +54,8 @@ impl Node {
     pub fn new(settings: Settings) -> Rc<Self> {
         Rc::new(Self {
             settings,
-            channel: RefCell::new(None),
-            connecting: Mutex::new(()),
+            lanes: Default::default(),
+            aside: RefCell::new(Vec::new()),
             failed: RefCell::new(None),
             idle: RefCell::new(Vec::new()),
             retired: Cell::new(false),
@@ -49,12 +69,13 @@ impl Node {
 
     /// Whether it can be asked at once.
     pub fn is_open(&self) -> bool {
-        self.channel.borrow().as_ref().is_some_and(Channel::is_open)
+        self.lanes[Lane::Led as usize].open().is_some()
     }
 
-    /// Connections that are open: the shared one and idle ones for bodies.
+    /// Connections that are open: the shared ones and idle ones for bodies.
     pub fn connections(&self) -> usize {
-        usize::from(self.is_open()) + self.idle.borrow().len()
+        let shared = self.lanes.iter().filter(|lane| lane.open().is_some()).count();
+        shared + self.aside.borrow().len() + self.idle.borrow().len()
     }
 
     /// Asks for something that travels with other small requests. Waits only for the connection,
@@ -63,11 +84,11 @@ impl Node {
     /// # Errors
     ///
     /// Nothing was sent, and why.
-    pub async fn ask(&self, key: &[u8], op: Op<'_>) -> Result<Pending, Failure> {
-        if let Some(channel) = self.channel.borrow().as_ref().filter(|channel| channel.is_open()) {
+    pub async fn ask(&self, lane: Lane, key: &[u8], op: Op<'_>) -> Result<Pending, Failure> {
+        if let Some(channel) = self.lanes[lane as usize].open() {
             return channel.ask(key, op);
         }
-        self.open().await?.ask(key, op)
+        self.open(lane).await?.ask(key, op)
     }
 
     /// Asks and waits for the answer.
@@ -75,16 +96,17 @@ impl Node {
     /// # Errors
     ///
     /// There is no answer, and why.
-    pub async fn call(&self, key: &[u8], op: Op<'_>) -> Result<Answer, Failure> {
-        let pending = self.ask(key, op).await?;
+    pub async fn call(&self, lane: Lane, key: &[u8], op: Op<'_>) -> Result<Answer, Failure> {
+        let pending = self.ask(lane, key, op).await?;
         // Without a word only if the runtime ends.
         pending.await.unwrap_or(Err(Failure::Timeout))
     }
 
-    async fn open(&self) -> Result<Channel, Failure> {
-        let _alone = self.connecting.lock().await;
-        if let Some(channel) = self.channel.borrow().as_ref().filter(|channel| channel.is_open()) {
-            return Ok(channel.clone());
+    async fn open(&self, lane: Lane) -> Result<Channel, Failure> {
+        let lane = &self.lanes[lane as usize];
+        let _alone = lane.connecting.lock().await;
+        if let Some(channel) = lane.open() {
+            return Ok(channel);
         }
         self.rested()?;
         match Channel::connect(self.settings.clone()).await {
@@ -94,7 +116,7 @@ impl Node {
                     channel.retire();
                 }
                 *self.failed.borrow_mut() = None;
-                *self.channel.borrow_mut() = Some(channel.clone());
+                *lane.channel.borrow_mut() = Some(channel.clone());
                 Ok(channel)
             }
             Err(failure) => Err(self.remember(failure)),
@@ -126,20 +148,42 @@ impl Node {
         }
     }
 
-    /// Looks for requests that have waited too long.
-    pub fn check(&self) {
-        if let Some(channel) = self.channel.borrow().as_ref() {
+    /// Looks for requests that have waited too long. The slots of those that hold others up go to
+    /// `doubt`, and what is asked from now on goes over new connections.
+    pub fn check(self: &Rc<Self>, mut doubt: impl FnMut(Slot)) {
+        self.aside.borrow_mut().retain(|channel| {
             channel.check();
+            channel.is_open()
+        });
+        for lane in Lane::ALL {
+            let Some(channel) = self.lanes[lane as usize].open() else { continue };
+            channel.check();
+            // Who is doubted waits behind others who are: that is what this lane is for.
+            if let (Some(slot), true) = (channel.stalled(), lane != Lane::Doubted) {
+                slot.into_iter().for_each(&mut doubt);
+                self.set_aside(lane, channel);
+            }
         }
+    }
+
+    fn set_aside(self: &Rc<Self>, lane: Lane, channel: Channel) {
+        let mut aside = self.aside.borrow_mut();
+        if aside.len() >= ASIDE_MAX || self.retired.get() {
+            return;
+        }
+        channel.retire();
+        aside.push(channel);
+        *self.lanes[lane as usize].channel.borrow_mut() = None;
+        let node = Rc::clone(self);
+        // At once: the next request finds a connection, or hears that there is none to be had.
+        tokio::task::spawn_local(async move { drop(node.open(lane).await) });
     }
 
     /// Closes everything once nothing waits any more.
     pub fn retire(&self) {
         self.retired.set(true);
         self.idle.borrow_mut().clear();
-        if let Some(channel) = self.channel.borrow().as_ref() {
-            channel.retire();
-        }
+        self.lanes.iter().filter_map(Shared::open).for_each(|channel| channel.retire());
     }
 
     /// Fails while a failure to connect is too fresh to try again.

@@ -19,6 +19,8 @@ pub(crate) const CLOSES: &str = "closes";
 pub(crate) const FULL: &str = "full";
 pub(crate) const HOMELESS: &str = "homeless";
 pub(crate) const UNKNOWN: &str = "unknown";
+/// Once as not served, then not at all.
+pub(crate) const HELD: &str = "held";
 
 /// What a fake node keeps.
 #[derive(Default, Clone)]
@@ -69,7 +71,7 @@ fn converse(mut stream: TcpStream, address: SocketAddr, store: &Store) -> std::i
         let mut out = Vec::new();
         let (mut goes_on, mut silent) = (true, false);
         kv::read(&inbox[..extent.frame], |item| {
-            silent |= is_silent(&item);
+            silent |= is_silent(&item, store);
             goes_on &= silent || answer(&item, &inbox[extent.frame..], address, store, &mut out);
         })
         .unwrap();
@@ -86,8 +88,11 @@ fn converse(mut stream: TcpStream, address: SocketAddr, store: &Store) -> std::i
     }
 }
 
-fn is_silent(item: &Item<'_>) -> bool {
-    matches!(item, Item::Request(request) if request.key.starts_with(SILENT.as_bytes()))
+fn is_silent(item: &Item<'_>, store: &Store) -> bool {
+    let Item::Request(request) = item else { return false };
+    let refused_before = || store.lock().unwrap().1.contains_key(request.key);
+    request.key.starts_with(SILENT.as_bytes())
+        || (request.key.starts_with(HELD.as_bytes()) && refused_before())
 }
 
 /// Appends the answer to `out`; false closes the connection.
@@ -116,6 +121,10 @@ fn answer(
         key if key.starts_with(CLOSES) => return false,
         key if key.starts_with(FULL) => reply(refused(Reason::OutOfMemory)),
         key if key.starts_with(HOMELESS) => reply(refused(Reason::NotServed)),
+        key if key.starts_with(HELD) => {
+            store.lock().unwrap().1.insert(request.key.to_vec(), Stored::default());
+            reply(refused(Reason::NotServed));
+        }
         key if key.starts_with(UNKNOWN) => reply(Answer::Unknown("as the test wants it")),
         _ => execute(request, behind, address, store, &mut reply),
     }
