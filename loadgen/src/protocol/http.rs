@@ -100,7 +100,7 @@ fn answer(status: u16, body: &[u8]) -> Answer<'_> {
         201 | 204 => Answer::Done,
         404 => Answer::Absent,
         // The gateway waited in vain, or lost its node: the write may have been executed.
-        502 | 504 => Answer::Unknown(body),
+        500 | 502 | 504 => Answer::Unknown(body),
         _ => Answer::Refused(body),
     }
 }

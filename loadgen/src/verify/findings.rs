@@ -11,12 +11,15 @@ pub(crate) struct Findings {
     pub(crate) lost: u64,
     /// Reads older than what the same reader had seen.
     pub(crate) stale: u64,
-    /// Values that are not whole, not of this key, or newer than the last attempted write.
+    /// Values that are not whole, not of this key, or of a write that was refused or
+    /// not yet attempted.
     pub(crate) corrupt: u64,
     /// Error replies.
     pub(crate) errors: u64,
     pub(crate) attempted: u64,
     pub(crate) acknowledged: u64,
+    /// Writes that were refused: they may not appear.
+    pub(crate) refused: u64,
     /// Writes without an answer, or that the target could not tell of.
     pub(crate) unknown: u64,
     pub(crate) reads: u64,
@@ -55,6 +58,7 @@ impl Findings {
         self.errors += other.errors;
         self.attempted += other.attempted;
         self.acknowledged += other.acknowledged;
+        self.refused += other.refused;
         self.unknown += other.unknown;
         self.reads += other.reads;
         self.read_back += other.read_back;
@@ -72,11 +76,12 @@ impl Findings {
     }
 
     pub(crate) fn print(&self, out: &mut dyn Write) -> io::Result<()> {
-        let Self { attempted, acknowledged, unknown, reads, read_back, .. } = self;
+        let Self { attempted, acknowledged, refused, unknown, reads, read_back, .. } = self;
         writeln!(out, "verdict   {}, {} errors", self.verdict(), self.errors)?;
         writeln!(
             out,
-            "writes    {attempted} sent: {acknowledged} acknowledged, {unknown} unknown"
+            "writes    {attempted} sent: {acknowledged} acknowledged, {refused} refused, \
+             {unknown} unknown"
         )?;
         writeln!(out, "reads     {reads}, {read_back} of them at the end, {} failed", self.unread)?;
         writeln!(

@@ -92,8 +92,17 @@ impl Judge {
                 self.registers[flight.key].acknowledge();
                 self.findings.acknowledged += 1;
             }
+            (Kind::Write(number), Answer::Refused(_)) => {
+                self.findings.refused += 1;
+                if self.registers[flight.key].refuse() {
+                    self.findings.corrupt += 1;
+                    let name = String::from_utf8_lossy(&self.texts[flight.key]);
+                    self.findings.fault(format!(
+                        "corrupt: write {number} of {name} was seen before {address} refused it"
+                    ));
+                }
+            }
             (Kind::Write(_), _) => {
-                // One that was refused may not be executed; nobody relies on that here.
                 self.registers[flight.key].lose();
                 self.findings.unknown += 1;
             }
@@ -233,19 +242,30 @@ mod tests {
     }
 
     #[test]
-    fn refused_and_unknown_writes_are_told_apart_and_neither_accuses() {
+    fn an_unknown_write_that_appears_is_fine_and_a_refused_one_is_corrupt() {
         let mut judge = judge();
         for answer in [Answer::Refused(b"ERR no"), Answer::Unknown(b"UNKNOWN"), Answer::Lost] {
             let kind = judge.begin(0).unwrap();
             judge.note(&Flight { key: 0, kind, sent: 0 }, 0, AT, answer);
         }
-        assert_eq!((judge.findings.errors, judge.findings.unknown), (1, 3));
-        for number in [3, 5, 6, 4] {
+        let Findings { errors, refused, unknown, .. } = judge.findings;
+        assert_eq!((errors, refused, unknown), (1, 1, 2));
+        for (number, corrupt) in [(3, 0), (5, 0), (6, 0), (4, 1)] {
             let value = value(&judge, number);
             let known = Kind::Read(Known { floor: 3, seen: 0 });
             let flight = Flight { key: 0, kind: known, sent: 0 };
             judge.note(&flight, 0, AT, Answer::Value(&value));
+            assert_eq!(judge.findings.corrupt, corrupt, "{:?}", judge.findings.faults);
         }
-        assert!(!judge.findings.broken(), "{:?}", judge.findings.faults);
+    }
+
+    #[test]
+    fn a_write_that_is_refused_after_it_was_seen_is_corrupt() {
+        let mut judge = judge();
+        let kind = judge.begin(0).unwrap();
+        let value = value(&judge, 4);
+        assert_eq!(hear(&mut judge, 0, &value), [0, 0, 0]);
+        judge.note(&Flight { key: 0, kind, sent: 0 }, 0, AT, Answer::Refused(b"ERR no"));
+        assert_eq!(judge.findings.corrupt, 1);
     }
 }

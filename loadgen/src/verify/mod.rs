@@ -28,7 +28,7 @@ use crate::slots::Slots;
 use crate::target::Kind;
 use findings::Findings;
 use stamp::STAMP_BYTES_MIN;
-use worker::{Plan, Worker};
+use worker::{Plan, READ_BACK_LIMIT, Worker};
 
 /// Runs a verify and prints what it found.
 ///
@@ -114,6 +114,7 @@ fn plan(flags: &VerifyFlags) -> Result<Plan, String> {
         end: clock::now() + flags.duration.0,
         stop: stopped_by_signals()?,
         timeout: flags.timeout.0,
+        read_back: READ_BACK_LIMIT,
     })
 }
 

@@ -3,7 +3,9 @@
 //! Each key has one writer, which writes 1, 2, 3 and so on, one at a time. So the last
 //! acknowledged number is a floor under every read that is sent afterwards, and the last attempted
 //! one a ceiling over every read. A write whose outcome is unknown may be executed at any time, or
-//! never: its number is no fault wherever it appears, until a read has seen it executed in time.
+//! never: its number is no fault wherever it appears, until a read has seen it. From then on it is
+//! known to be executed, and writes that begin afterwards replace it. A write that was refused may
+//! not appear at all.
 
 /// One key as its writer and all readers know it.
 #[derive(Clone, Debug, Default)]
@@ -11,9 +13,20 @@ pub(crate) struct Register {
     /// The newest number known to be executed.
     floor: u64,
     attempted: u64,
-    /// Numbers whose outcome is unknown, in order.
-    unknown: Vec<u64>,
+    /// Writes whose outcome was not told, in order.
+    unknown: Vec<Unknown>,
+    /// Numbers that were refused, first and last of each row, in order.
+    refused: Vec<(u64, u64)>,
     writing: bool,
+}
+
+/// A write whose outcome was not told.
+#[derive(Clone, Copy, Debug)]
+struct Unknown {
+    number: u64,
+    /// The last attempted write when a read saw this one executed, behind later ones: it may stand
+    /// until a write that began after that is executed.
+    seen: Option<u64>,
 }
 
 /// What a reader knew when it sent a read.
@@ -33,14 +46,14 @@ pub(crate) enum Verdict {
     Lost,
     /// Older than what this reader has seen.
     Stale,
-    /// Newer than the last attempted write.
+    /// Newer than the last attempted write, or refused.
     Corrupt,
 }
 
 impl Register {
     /// Begins the next write; nothing while one is under way, or too many are unknown.
     pub(crate) fn begin(&mut self) -> Option<u64> {
-        if self.writing || self.unknown.len() >= UNKNOWN_MAX {
+        if self.writing || self.unknown.len() + self.refused.len() >= UNKNOWN_MAX {
             return None;
         }
         self.writing = true;
@@ -59,8 +72,19 @@ impl Register {
         self.writing = false;
         // A read that has seen it already tells what the answer did not.
         if self.floor < self.attempted {
-            self.unknown.push(self.attempted);
+            self.unknown.push(Unknown { number: self.attempted, seen: None });
         }
+    }
+
+    /// The write under way was refused; whether a read has seen it all the same.
+    pub(crate) fn refuse(&mut self) -> bool {
+        self.writing = false;
+        let number = self.attempted;
+        match self.refused.last_mut() {
+            Some((_, last)) if *last + 1 == number => *last = number,
+            _ => self.refused.push((number, number)),
+        }
+        self.floor >= number
     }
 
     /// The newest number known to be executed.
@@ -70,10 +94,17 @@ impl Register {
 
     /// Judges a read that found `number`, 0 for no key, by what was known when it was sent.
     pub(crate) fn judge(&mut self, known: Known, number: u64) -> Verdict {
-        if number > self.attempted {
+        let refused = |(first, last): &(u64, u64)| (*first..=*last).contains(&number);
+        if number > self.attempted || self.refused.iter().any(refused) {
             return Verdict::Corrupt;
         }
-        let unknown = self.unknown.binary_search(&number);
+        let unknown = self.unknown.binary_search_by_key(&number, |unknown| unknown.number);
+        let mut excused = false;
+        if let Ok(place) = unknown {
+            // By a write that has been executed since it was seen, it is replaced for good.
+            let seen = self.unknown[place].seen.get_or_insert(self.attempted);
+            excused = known.floor <= *seen;
+        }
         if number > self.floor {
             // Whoever reads from now on may not fall behind it, whatever its writer heard.
             self.floor = number;
@@ -81,7 +112,7 @@ impl Register {
                 self.unknown.remove(place);
             }
         }
-        if unknown.is_ok() {
+        if excused {
             Verdict::Fine
         } else if number < known.floor {
             Verdict::Lost
@@ -150,6 +181,39 @@ mod tests {
         assert_eq!(register.judge(known(5, 5), 4), Verdict::Fine, "executed late");
         assert_eq!(register.judge(known(5, 5), 4), Verdict::Fine, "and still there");
         assert_eq!(register.judge(known(5, 5), 3), Verdict::Lost);
+    }
+
+    #[test]
+    fn an_unknown_write_that_was_seen_late_is_replaced_by_the_next_write() {
+        let mut register = written(3);
+        assert_eq!(register.begin(), Some(4));
+        register.lose();
+        assert_eq!(register.begin(), Some(5));
+        register.acknowledge();
+        // Began before the sight of 4: it may have been executed before that.
+        assert_eq!(register.begin(), Some(6));
+        assert_eq!(register.judge(known(5, 5), 4), Verdict::Fine);
+        register.acknowledge();
+        assert_eq!(register.judge(known(6, 5), 4), Verdict::Fine);
+        assert_eq!(register.begin(), Some(7));
+        register.acknowledge();
+        assert_eq!(register.judge(known(6, 5), 4), Verdict::Fine, "sent before that");
+        assert_eq!(register.judge(known(7, 5), 4), Verdict::Lost);
+    }
+
+    #[test]
+    fn a_refused_write_that_appears_is_corrupt_whenever_it_does() {
+        let mut register = written(3);
+        for number in [4, 5] {
+            assert_eq!(register.begin(), Some(number));
+            assert!(!register.refuse());
+        }
+        assert_eq!(register.begin(), Some(6));
+        register.acknowledge();
+        for number in [4, 5] {
+            assert_eq!(register.judge(known(3, 3), number), Verdict::Corrupt);
+        }
+        assert_eq!(register.judge(known(3, 3), 6), Verdict::Fine);
     }
 
     #[test]
@@ -255,7 +319,10 @@ mod tests {
             let Some(number) = register.begin() else { return Ok(()) };
             register.acknowledge();
             let known = Known { floor: number, seen: 0 };
-            let old = (0..number).rev().find(|old| !register.unknown.contains(old));
+            let excused = |old| {
+                register.unknown.iter().any(|one| one.number == old && one.seen.is_none())
+            };
+            let old = (0..number).rev().find(|old| !excused(*old));
             prop_assert_eq!(register.judge(known, old.unwrap()), Verdict::Lost);
             prop_assert_eq!(register.judge(known, number + 1), Verdict::Corrupt);
         }

@@ -37,6 +37,8 @@ pub(super) struct Plan {
     pub(super) stop: Arc<AtomicBool>,
     /// Nanoseconds that an answer may take.
     pub(super) timeout: u64,
+    /// Nanoseconds that reading everything back may take.
+    pub(super) read_back: u64,
 }
 
 /// Everything that one thread owns.
@@ -69,6 +71,15 @@ struct Client {
     waiting: usize,
     /// Keys that it reads at the end.
     backlog: Vec<usize>,
+    /// Those that it could not read and reads again, a tick later.
+    again: Vec<usize>,
+}
+
+impl Client {
+    /// Reads that are still to come at the end.
+    fn unread(&self) -> usize {
+        self.backlog.len() + self.again.len() + self.waiting
+    }
 }
 
 impl<P: Protocol> Worker<P> {
@@ -109,14 +120,14 @@ impl<P: Protocol> Worker<P> {
         self.reading_back = true;
         self.judge.read_back();
         self.hand_out_keys();
-        let until = clock::now() + READ_BACK_LIMIT;
-        self.turns(progress, |worker, now| {
-            let left: usize = worker.clients.iter().map(|client| client.backlog.len()).sum();
-            Ok(now > until || left + worker.waiting() == 0)
-        })?;
-        let left: usize = self.clients.iter().map(|client| client.backlog.len()).sum();
-        self.judge.findings.unread = (left + self.waiting()) as u64;
+        let until = clock::now() + self.plan.read_back;
+        self.turns(progress, |worker, now| Ok(now > until || worker.unread() == 0))?;
+        self.judge.findings.unread = self.unread() as u64;
         Ok(self.judge.findings)
+    }
+
+    fn unread(&self) -> usize {
+        self.clients.iter().map(Client::unread).sum()
     }
 
     /// Whether the time to write is over.
@@ -178,6 +189,8 @@ impl<P: Protocol> Worker<P> {
             }
         }
         for client in 0..self.clients.len() {
+            let Client { backlog, again, .. } = &mut self.clients[client];
+            backlog.append(again);
             self.fill(client, now);
         }
         Ok(())
@@ -200,8 +213,9 @@ impl<P: Protocol> Worker<P> {
 
     fn read(&mut self, link: usize) -> Result<(), Broken> {
         let client = self.owners[link];
-        let Self { links, judge, scratch, moved, .. } = self;
+        let Self { links, judge, scratch, moved, clients, reading_back, .. } = self;
         let address = links[link].address;
+        let again = &mut clients[client].again;
         let mut freed = 0;
         let done = links[link].read(scratch, &mut |flight: Flight, answer| {
             if let Answer::Moved(to) = answer {
@@ -209,6 +223,9 @@ impl<P: Protocol> Worker<P> {
                 return;
             }
             freed += 1;
+            if *reading_back && !matches!(answer, Answer::Value(_) | Answer::Absent) {
+                again.push(flight.key);
+            }
             judge.note(&flight, client, address, answer);
         });
         self.answers += freed as u64;
@@ -233,6 +250,9 @@ impl<P: Protocol> Worker<P> {
             let text = [b"MOVED ", &to[..]].concat();
             self.judge.note(&flight, client, from, Answer::Refused(&text));
             self.clients[client].waiting -= 1;
+            if self.reading_back {
+                self.clients[client].again.push(flight.key);
+            }
         }
     }
 
@@ -242,7 +262,7 @@ impl<P: Protocol> Worker<P> {
             let Some(key) = self.next_key(client, now) else { break };
             let Some(link) = self.link_for(client, key, now) else {
                 if self.reading_back {
-                    self.clients[client].backlog.push(key);
+                    self.clients[client].again.push(key);
                 }
                 break;
             };
@@ -336,7 +356,7 @@ impl<P: Protocol> Worker<P> {
         let Self { links, judge, poll, clients, reading_back, .. } = self;
         links[link].close(poll.registry(), &mut |flight, answer| {
             if *reading_back {
-                clients[client].backlog.push(flight.key);
+                clients[client].again.push(flight.key);
             }
             clients[client].waiting -= 1;
             judge.note(&flight, client, address, answer);
@@ -373,4 +393,70 @@ const RETRY_AFTER: u64 = 100 * MILLISECOND;
 /// How long the first answer may take, in nanoseconds.
 const START_LIMIT: u64 = 10 * SECOND;
 /// How long reading everything back may take, in nanoseconds.
-const READ_BACK_LIMIT: u64 = 60 * SECOND;
+pub(super) const READ_BACK_LIMIT: u64 = 60 * SECOND;
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead as _, BufReader, Write as _};
+    use std::net::TcpListener;
+    use std::sync::atomic::AtomicUsize;
+    use std::thread;
+
+    use super::*;
+    use crate::protocol::Resp;
+
+    /// A server that refuses so many reads and then knows no key; how it was found after a verify
+    /// that only reads back, of 5 keys by one client.
+    fn read_back(refusals: usize) -> Findings {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let left = Arc::new(AtomicUsize::new(refusals));
+        thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                let left = Arc::clone(&left);
+                thread::spawn(move || {
+                    for line in BufReader::new(&stream).lines().map_while(Result::ok) {
+                        if line != "GET" {
+                            continue;
+                        }
+                        let refused =
+                            left.try_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
+                                left.checked_sub(1)
+                            });
+                        let reply: &[u8] =
+                            if refused.is_ok() { b"-ERR no\r\n" } else { b"$-1\r\n" };
+                        (&stream).write_all(reply).unwrap();
+                    }
+                });
+            }
+        });
+        let plan = Plan {
+            setup: Setup::default(),
+            clustered: false,
+            slots: Slots::of(vec![address]),
+            clients: 1,
+            keys: 5,
+            pipeline: 1,
+            value_bytes: 100,
+            nonce: 1,
+            seed: 1,
+            end: 0,
+            stop: Arc::default(),
+            timeout: SECOND,
+            read_back: SECOND,
+        };
+        Worker::<Resp>::new(plan, 0).unwrap().run(&|_| ()).unwrap()
+    }
+
+    #[test]
+    fn a_read_that_is_refused_at_the_end_is_tried_again() {
+        let findings = read_back(3);
+        assert_eq!((findings.read_back, findings.unread, findings.errors), (5, 0, 3));
+    }
+
+    #[test]
+    fn a_read_that_is_always_refused_is_unread() {
+        let findings = read_back(usize::MAX);
+        assert_eq!((findings.read_back, findings.unread), (0, 5));
+    }
+}
