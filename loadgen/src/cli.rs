@@ -5,7 +5,7 @@ use std::str::FromStr;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
-use crate::bench::plan::{Length, Plan};
+use crate::bench::plan::{ANSWER_LIMIT, Length, Plan};
 use crate::clock::{MILLISECOND, SECOND};
 use crate::keys::Dist;
 use crate::mix::{Mix, Op};
@@ -241,6 +241,7 @@ fn plan(target: &Target, clients: &Clients, data: &Data) -> Plan {
         warmup: 0,
         rate: None,
         pids: Vec::new(),
+        answer_limit: ANSWER_LIMIT,
     }
 }
 

@@ -31,7 +31,7 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory as _, Parser as _};
 use serde::Serialize;
 
-use bench::plan::Plan;
+use bench::plan::{Length, Plan};
 use cli::{Cli, Command, Format};
 use error::LoadError;
 use progress::Progress;
@@ -85,7 +85,11 @@ fn bench_once(plan: &Plan, format: Format, out: &mut dyn Write) -> Result<(), Lo
         Format::Text => report.print(out)?,
         Format::Json => print_json(&report, out)?,
     }
-    let complete = plan.dist != keys::Dist::Sequence || report.errors.total == 0;
+    let errors = &report.errors;
+    let whole = plan.dist != keys::Dist::Sequence || errors.total == 0;
+    // Who asked for a number of requests has not got it.
+    let counted = matches!(plan.length, Length::Requests(_));
+    let complete = whole && !(counted && errors.unsent > 0);
     if report.operations == 0 || !complete {
         let first = report.errors.first.as_deref().unwrap_or("no answer came");
         let total = report.errors.total;

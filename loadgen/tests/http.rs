@@ -97,6 +97,17 @@ fn keys_are_put_and_got_over_connections_that_stay() {
 }
 
 #[test]
+fn a_target_that_accepts_and_never_answers_ends_a_run_with_one() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let mut command = Command::new(env!("CARGO_BIN_EXE_loadgen"));
+    let out = command.args(["run", &url, "-c", "1", "--requests", "10"]).output().unwrap();
+    let told = String::from_utf8_lossy(&out.stderr);
+    assert_eq!(out.status.code(), Some(1), "{told}");
+    assert!(told.contains("no answer came"), "{told}");
+}
+
+#[test]
 fn verify_finds_nothing_in_an_honest_gateway() {
     let url = format!("http://{}", serve());
     let report = json(&["verify", &url, "--duration", "1s", "--keys", "100", "-c", "4"]);

@@ -301,6 +301,7 @@ fn a_wrong_command_line_is_told_in_one_line_that_says_what_to_do() {
         (&["run", "resp://127.0.0.1:1", "--key-size", "4"], "--key-size"),
         (&["run", "resp://127.0.0.1:1", "-t", "9", "-c", "2"], "-c"),
         (&["run", "resp://127.0.0.1:1", "--pid", "4294967295"], "4294967295"),
+        (&["run", "http://127.0.0.1:1", "--ratio", "incr=1"], "--ratio"),
         (&["verify", "resp://h:1", "http://h:1"], "one protocol"),
         (&["compare", "--target", "a=resp://h:1", "--pid", "b=1"], "--pid names"),
     ] {

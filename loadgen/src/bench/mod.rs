@@ -192,3 +192,85 @@ impl Gathered {
 }
 
 const STOPPED: &str = "a worker stopped without a word";
+
+#[cfg(test)]
+mod tests {
+    use std::io::{ErrorKind, Read as _, Write as _};
+    use std::net::TcpListener;
+
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::cli::{Cli, Command};
+    use crate::clock::MILLISECOND;
+
+    /// How long a run waits here for any answer.
+    const LIMIT: u64 = 100 * MILLISECOND;
+
+    /// A server that answers each request once nothing more has come for three times as long as a
+    /// run waits for answers.
+    fn slow() -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut buffer = [0; 4096];
+            while let Ok(1..) = stream.read(&mut buffer) {
+                stream.set_read_timeout(Some(Duration::from_nanos(3 * LIMIT))).unwrap();
+                let more = stream.read(&mut buffer).map_err(|error| error.kind());
+                assert_eq!(more, Err(ErrorKind::WouldBlock), "one request at a time");
+                stream.set_read_timeout(None).unwrap();
+                stream.write_all(b"+OK\r\n").unwrap();
+            }
+        });
+        format!("resp://{address}")
+    }
+
+    fn report(target: &str, more: &str) -> Report {
+        let words = format!("loadgen run {target} -c 1 --ratio set=1 --keys 100 {more}");
+        let cli = Cli::try_parse_from(words.split_whitespace()).unwrap();
+        let Command::Run(flags) = cli.command else { panic!("{words}") };
+        let plan = Plan { answer_limit: LIMIT, ..flags.load.plan(&flags.target, Vec::new()) };
+        run(&plan, &mut |_| ()).unwrap()
+    }
+
+    #[test]
+    fn a_stall_in_the_middle_of_a_run_by_the_clock_is_measured() {
+        let report = report(&slow(), "--duration 1s");
+        assert!(report.operations >= 3, "{report:?}");
+        assert_eq!(report.errors.total, report.errors.unanswered, "{report:?}");
+    }
+
+    #[test]
+    fn a_run_by_count_that_gets_no_answers_any_more_tells_the_rest() {
+        let report = report(&answering(3), "--requests 10");
+        assert_eq!((report.operations, report.errors.unanswered, report.errors.unsent), (3, 1, 6));
+        // What got no answer is as old as the wait for it.
+        assert!(report.by_operation[0].latency_us.max >= LIMIT / 1000, "{report:?}");
+        assert!(report.seconds >= LIMIT as f64 / SECOND as f64, "{report:?}");
+    }
+
+    #[test]
+    fn a_target_that_never_answers_ends_a_run_of_either_kind() {
+        for length in ["--requests 10", "--duration 100ms"] {
+            let report = report(&answering(0), length);
+            assert_eq!((report.operations, report.errors.unanswered), (0, 1), "{length}");
+        }
+    }
+
+    /// A server that answers so many requests at once, and then none.
+    fn answering(mut left: usize) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            while let Ok(1..) = stream.read(&mut [0; 4096]) {
+                if left > 0 {
+                    left -= 1;
+                    stream.write_all(b"+OK\r\n").unwrap();
+                }
+            }
+        });
+        format!("resp://{address}")
+    }
+}

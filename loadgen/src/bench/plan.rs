@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use piccolo_client::{UNANSWERED_BYTES_MAX, UNANSWERED_MAX};
 
+use crate::clock::SECOND;
 use crate::keys::{Dist, KeyText};
 use crate::mix::{Mix, Op};
 use crate::protocol::Setup;
@@ -36,6 +37,8 @@ pub(crate) struct Plan {
     pub(crate) rate: Option<u64>,
     /// Processes whose CPU is the server's.
     pub(crate) pids: Vec<u32>,
+    /// Nanoseconds without any answer after which a run ends that would wait for ever.
+    pub(crate) answer_limit: u64,
 }
 
 /// How long the measured part is.
@@ -54,6 +57,9 @@ impl Plan {
     /// Says which option to change.
     pub(crate) fn check(&self) -> Result<(), String> {
         self.key_texts()?;
+        if self.target.kind == Kind::Http && self.mix.has(Op::Increment) {
+            return Err("cerializer counts nothing: leave incr out of --ratio".to_owned());
+        }
         if self.threads > self.connections {
             return Err(format!(
                 "{} threads for {} connections: give -c of at least as many",
@@ -100,3 +106,5 @@ pub(crate) fn fits_in_flight(target: &Target, pipeline: u32, bytes: usize) -> Re
 
 /// Requests in flight at most: 40 bytes are kept for each.
 const IN_FLIGHT_MAX: usize = 4 << 20;
+/// How long to wait for any answer at all before a run ends without it, in nanoseconds.
+pub(crate) const ANSWER_LIMIT: u64 = 10 * SECOND;

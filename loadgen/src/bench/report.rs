@@ -53,9 +53,10 @@ pub(crate) struct Errors {
     pub(crate) unknown: u64,
     /// The connection ended before the answer.
     pub(crate) lost: u64,
-    /// No answer until 10 s after the last one.
+    /// No answer until 10 s after the last one and the end; their age then is among the latencies.
     pub(crate) unanswered: u64,
-    /// Due in an open loop, but no connection had room until 10 s after the end.
+    /// Due in an open loop, but no connection had room until 10 s after the end; or the rest of a
+    /// run by count that got no answer for 10 s.
     pub(crate) unsent: u64,
     pub(crate) disconnects: u64,
     pub(crate) first: Option<String>,
@@ -238,23 +239,27 @@ fn print_row(out: &mut dyn Write, name: &str, p: &Percentiles) -> io::Result<()>
     writeln!(out)
 }
 
-/// How long the measured part was: until the last answer, and at least as planned.
+/// How long the measured part was: until the last answer, and at least as planned. A run by count
+/// that got no answers any more lasted until it was given up.
 fn seconds(plan: &Plan, measured: &Measured) -> f64 {
     let until_last = measured.tally.last.saturating_sub(measured.window.start);
     let nanos = match plan.length {
         Length::Time(nanos) => nanos.max(until_last),
-        Length::Requests(_) => until_last,
+        Length::Requests(_) => {
+            until_last.max(measured.tally.given_up.saturating_sub(measured.window.start))
+        }
     };
     nanos.max(1) as f64 / SECOND as f64
 }
 
 fn errors(tally: &Tally) -> Errors {
+    let unanswered = tally.unanswered.iter().sum();
     Errors {
-        total: tally.refused + tally.unknown + tally.lost + tally.unanswered + tally.unsent,
+        total: tally.refused + tally.unknown + tally.lost + unanswered + tally.unsent,
         refused: tally.refused,
         unknown: tally.unknown,
         lost: tally.lost,
-        unanswered: tally.unanswered,
+        unanswered,
         unsent: tally.unsent,
         disconnects: tally.disconnects,
         first: tally.error.clone(),
@@ -264,7 +269,7 @@ fn errors(tally: &Tally) -> Errors {
 fn by_operation(plan: &Plan, tally: &Tally) -> Vec<ByOperation> {
     let row = |op: Op| ByOperation {
         operation: op.name(),
-        count: tally.latency[op as usize].len(),
+        count: tally.operations_of(op as usize),
         latency_us: Percentiles::of(&tally.latency[op as usize]),
         service_us: plan.rate.map(|_| Percentiles::of(&tally.service[op as usize])),
     };

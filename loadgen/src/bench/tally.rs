@@ -40,8 +40,12 @@ pub(super) struct Tally {
     pub(super) refused: u64,
     pub(super) unknown: u64,
     pub(super) lost: u64,
-    pub(super) unanswered: u64,
-    /// Sends of an open loop for which no connection had room until long after the end.
+    /// Requests without an answer; their age at the end is among the latencies.
+    pub(super) unanswered: [u64; OPS],
+    /// When the wait for them ended.
+    pub(super) given_up: u64,
+    /// Sends of an open loop for which no connection had room until long after the end; of a run
+    /// by count, those that a stall held up.
     pub(super) unsent: u64,
     pub(super) disconnects: u64,
     /// The first error, for people.
@@ -74,7 +78,8 @@ impl Tally {
             refused: 0,
             unknown: 0,
             lost: 0,
-            unanswered: 0,
+            unanswered: [0; OPS],
+            given_up: 0,
             unsent: 0,
             disconnects: 0,
             error: None,
@@ -115,6 +120,21 @@ impl Tally {
         self.group.counts[flight.op as usize] += 1;
     }
 
+    /// Notes at `now` that no answer will come. What is known of its latency counts: leaving it out
+    /// would hide the slowest.
+    pub(super) fn give_up(&mut self, flight: &Flight, now: u64) {
+        if !self.counts(flight.due) {
+            return;
+        }
+        let op = flight.op as usize;
+        self.unanswered[op] += 1;
+        self.given_up = now;
+        self.latency[op].saturating_record(micros(now, flight.due));
+        if self.open_loop {
+            self.service[op].saturating_record(micros(now, flight.sent));
+        }
+    }
+
     /// Records what was gathered at `now`.
     #[inline]
     pub(super) fn settle(&mut self, now: u64) {
@@ -153,7 +173,12 @@ impl Tally {
 
     /// Requests that were answered as asked.
     pub(super) fn operations(&self) -> u64 {
-        self.latency.iter().map(Histogram::len).sum()
+        (0..OPS).map(|op| self.operations_of(op)).sum()
+    }
+
+    /// The same of one kind.
+    pub(super) fn operations_of(&self, op: usize) -> u64 {
+        self.latency[op].len() - self.unanswered[op]
     }
 
     pub(super) fn add(&mut self, other: &Self) {
@@ -169,7 +194,10 @@ impl Tally {
         self.refused += other.refused;
         self.unknown += other.unknown;
         self.lost += other.lost;
-        self.unanswered += other.unanswered;
+        for (mine, theirs) in self.unanswered.iter_mut().zip(other.unanswered) {
+            *mine += theirs;
+        }
+        self.given_up = self.given_up.max(other.given_up);
         self.unsent += other.unsent;
         self.disconnects += other.disconnects;
         self.error = self.error.take().or_else(|| other.error.clone());

@@ -151,7 +151,8 @@ impl<'a, P: Protocol> Worker<'a, P> {
             if !self.sending(now) && self.waiting == 0 {
                 break;
             }
-            if self.tally.seen > 0 && self.waiting > 0 && now > heard + ANSWER_LIMIT {
+            if self.hopeless(now, heard) {
+                self.tally.say("no answer came any more");
                 break;
             }
             self.send_due(now)?;
@@ -168,6 +169,17 @@ impl<'a, P: Protocol> Worker<'a, P> {
         }
         self.finish();
         Ok(self.tally)
+    }
+
+    /// Whether to give up on answers, of which the last came at `heard`. As long as the clock says
+    /// that it is to be measured, a stall is what is measured; a number of requests that a stall
+    /// holds up would be waited for for ever.
+    fn hopeless(&self, now: u64, heard: u64) -> bool {
+        let from = match self.plan.length {
+            Length::Time(_) => heard.max(self.window.end),
+            Length::Requests(_) => heard,
+        };
+        self.waiting > 0 && now > from.saturating_add(self.plan.answer_limit)
     }
 
     /// Closed loop: every client sends as much as it may.
@@ -274,7 +286,7 @@ impl<'a, P: Protocol> Worker<'a, P> {
     fn sending(&self, now: u64) -> bool {
         let end = match &self.schedule {
             Some(schedule) if schedule.due() >= self.window.end => return false,
-            Some(_) => self.window.end.saturating_add(ANSWER_LIMIT),
+            Some(_) => self.window.end.saturating_add(self.plan.answer_limit),
             None => self.window.end,
         };
         now < end && self.budget > 0
@@ -436,13 +448,14 @@ impl<'a, P: Protocol> Worker<'a, P> {
 
     /// What has no answer by now is counted as such.
     fn finish(&mut self) {
-        let mut unanswered = 0;
-        for link in &mut self.links {
-            link.close(self.poll.registry(), &mut |flight: Flight, _| {
-                unanswered += u64::from(self.tally.counts(flight.due));
-            });
+        let now = clock::now();
+        let Self { links, tally, poll, .. } = self;
+        for link in links {
+            link.close(poll.registry(), &mut |flight: Flight, _| tally.give_up(&flight, now));
         }
-        self.tally.unanswered = unanswered;
+        if matches!(self.plan.length, Length::Requests(_)) {
+            self.tally.unsent = self.budget;
+        }
         let Some(schedule) = &mut self.schedule else { return };
         while self.window.end < u64::MAX && schedule.due() < self.window.end {
             schedule.advance();
@@ -459,5 +472,3 @@ const EVENTS: usize = 1024;
 const CONNECT_LIMIT: u64 = 10 * SECOND;
 /// How long to wait before a link is connected anew, in nanoseconds.
 const RETRY_AFTER: u64 = 100 * MILLISECOND;
-/// How long to wait for any answer at all before the run ends without it, in nanoseconds.
-const ANSWER_LIMIT: u64 = 10 * SECOND;
