@@ -60,6 +60,11 @@ impl<'a> Call<'a> {
         Self { key: b"", op: Op::Topology }
     }
 
+    /// Whether it is about one key.
+    pub(crate) fn is_keyed(&self) -> bool {
+        !matches!(self.op, Op::Scan(_) | Op::Topology)
+    }
+
     /// Whether it may change something.
     pub(crate) fn is_write(&self) -> bool {
         !matches!(self.op, Op::Get(_) | Op::Scan(_) | Op::Topology)

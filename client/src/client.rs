@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use piccolo_schema::kv::{Condition, Expiry, Op};
+use piccolo_schema::kv::{Condition, Expiry};
 
 use crate::call::{Call, Entry, Outcome, Page, SetHow};
 use crate::conversation::{Event, Greeting, Unasked};
@@ -47,7 +47,8 @@ impl Default for Options {
 /// leads its key.
 ///
 /// Reads, and what was certainly not sent, are tried again when a connection fails. A write whose
-/// fate is unknown is not: [`Error::Unknown`].
+/// fate is unknown is not: [`Error::Unknown`]. A node that hangs up between calls, as one that
+/// leaves does, is noticed before the next call is sent.
 ///
 /// ```no_run
 /// use piccolo_client::{Client, Options};
@@ -66,6 +67,9 @@ pub struct Client {
     seeds: Vec<String>,
     links: BTreeMap<String, Link>,
     ring: Ring,
+    /// Who is asked in this attempt for what has no owner: one node, so that calls on one key stay
+    /// in order.
+    spare: Option<String>,
     /// Addresses that could not be reached since the ring was asked for.
     gone: BTreeSet<String>,
     /// Calls before the ring is asked for anew.
@@ -95,6 +99,7 @@ impl Client {
             seeds,
             links: BTreeMap::new(),
             ring: Ring::default(),
+            spare: None,
             gone: BTreeSet::new(),
             ring_left: RING_CALLS,
         };
@@ -232,7 +237,9 @@ impl Client {
     }
 
     /// Asks many things, of all nodes at once, and returns what became of each, in order. Calls on
-    /// one key are executed in order; of others the order is open. What fails, fails alone.
+    /// one key are executed in order; of others the order is open. What fails, fails alone, but for
+    /// this: when the fate of a write is unknown, calls on its key that have no answer either are
+    /// not tried again, since they might overtake it.
     pub fn batch(&mut self, calls: &[Call<'_>]) -> Vec<Result<Outcome, Error>> {
         let mut results: Vec<Option<Result<Outcome, Error>>> = vec![None; calls.len()];
         let mut todo: Vec<usize> = (0..calls.len()).collect();
@@ -248,6 +255,7 @@ impl Client {
                     self.learn_ring();
                 }
             }
+            keep_order(calls, &todo, &mut results);
             todo.retain(|place| results[*place].is_none());
         }
         self.ring_left = self.ring_left.saturating_sub(calls.len() as u64);
@@ -266,6 +274,8 @@ impl Client {
         results: &mut [Option<Result<Outcome, Error>>],
     ) -> Option<Error> {
         let mut shares: BTreeMap<String, Share> = BTreeMap::new();
+        self.spare = None;
+        self.links.values_mut().for_each(Link::doubt);
         for place in todo.iter().rev() {
             let address = match self.link_of(&calls[*place]) {
                 Ok(address) => address,
@@ -300,8 +310,8 @@ impl Client {
 
     /// The address of an open link to the node that leads the key of `call`, or to any.
     fn link_of(&mut self, call: &Call<'_>) -> Result<String, Error> {
-        let keyed = !matches!(call.op, Op::Scan(_) | Op::Topology);
-        let owner = self.ring.owner(call.key).filter(|_| keyed).map(|node| node.client.clone());
+        let owner =
+            self.ring.owner(call.key).filter(|_| call.is_keyed()).map(|node| node.client.clone());
         if let Some(address) = owner.filter(|address| !self.gone.contains(address)) {
             if self.open(&address).is_ok() {
                 return Ok(address);
@@ -310,12 +320,20 @@ impl Client {
             self.gone.insert(address);
         }
         // Whoever is asked sends it on.
-        self.any_link()
+        if let Some(address) = self.spare.as_ref().filter(|spare| self.links.contains_key(*spare)) {
+            return Ok(address.clone());
+        }
+        let address = self.any_link()?;
+        self.spare = Some(address.clone());
+        Ok(address)
     }
 
     fn any_link(&mut self) -> Result<String, Error> {
-        if let Some(address) = self.links.keys().next() {
-            return Ok(address.clone());
+        // Each round ends with a link that is open, or with one less.
+        while let Some(address) = self.links.keys().next().cloned() {
+            if self.open(&address).is_ok() {
+                return Ok(address);
+            }
         }
         let nodes = self.ring.nodes().iter().map(|node| node.client.clone());
         let known: Vec<String> = self.seeds.iter().cloned().chain(nodes).collect();
@@ -329,8 +347,10 @@ impl Client {
         Err(last)
     }
 
+    /// Sees to it that there is a link to the node at `address`, and that the node has not hung up.
     fn open(&mut self, address: &str) -> Result<(), Error> {
-        if !self.links.contains_key(address) {
+        if !self.links.get_mut(address).is_some_and(Link::is_quiet) {
+            self.links.remove(address);
             let Options { password, name, timeout, .. } = self.options.clone();
             let link = Link::open(address, Greeting { password, name, pieces: false }, timeout)?;
             self.links.insert(address.to_owned(), link);
@@ -419,6 +439,19 @@ impl Share {
             }
         }
         error
+    }
+}
+
+/// Gives calls up that might overtake a write on the same key whose fate is unknown.
+fn keep_order(calls: &[Call<'_>], todo: &[usize], results: &mut [Option<Result<Outcome, Error>>]) {
+    let unknown = |place: &&usize| matches!(results[**place], Some(Err(Error::Unknown { .. })));
+    let keys: BTreeSet<&[u8]> = todo.iter().filter(unknown).map(|at| calls[*at].key).collect();
+    for place in todo {
+        let call = &calls[*place];
+        if results[*place].is_none() && call.is_keyed() && keys.contains(call.key) {
+            let detail = "the fate of another write on this key in the batch is unknown";
+            results[*place] = Some(Err(Error::Unreachable { detail: detail.to_owned() }));
+        }
     }
 }
 

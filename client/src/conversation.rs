@@ -161,6 +161,8 @@ pub struct Conversation {
     last_id: u64,
     /// Whose value is coming, and how many bytes of it are missing.
     incoming: Option<(u64, usize)>,
+    /// The node has said that it takes nothing more.
+    refused: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -194,6 +196,7 @@ impl Conversation {
             waiting_bytes: 0,
             last_id: 0,
             incoming: None,
+            refused: false,
         }
     }
 
@@ -330,9 +333,11 @@ impl Conversation {
     }
 
     /// Requests that got no answer, with whether the node may have executed them: those of which
-    /// nothing was sent it has not. For when the connection is gone.
+    /// nothing was sent it has not, and a node that hangs up with a word of its own has answered
+    /// before that all that it took. For when the connection is gone.
     pub fn lost(&self) -> impl Iterator<Item = (u64, bool)> + '_ {
-        self.waiting.iter().map(|waiting| (waiting.id, self.sent_total > waiting.behind))
+        let executed = |waiting: &Waiting| !self.refused && self.sent_total > waiting.behind;
+        self.waiting.iter().map(move |waiting| (waiting.id, executed(waiting)))
     }
 
     /// Reads what is whole at the start of `stream` and returns how much that was.
@@ -357,6 +362,9 @@ impl Conversation {
                 }
                 continue;
             }
+            if self.host.is_none() && rest.first() == Some(&b'-') {
+                return self.refused_in_resp(rest).map(|()| at);
+            }
             let max = if self.host.is_some() { FRAME_BYTES_MAX } else { HELLO_BYTES_MAX };
             let Some(extent) = kv::extent(rest, max)? else { return Ok(at) };
             let (frame, behind) = rest.split_at(extent.frame);
@@ -370,6 +378,23 @@ impl Conversation {
                 return Ok(at);
             }
         }
+    }
+
+    /// A node that does not take a connection in says so before it knows who comes, in RESP.
+    fn refused_in_resp(&mut self, text: &[u8]) -> Result<(), Broken> {
+        let end = text.iter().position(|byte| *byte == b'\r' || *byte == b'\n');
+        if end.is_none() && text.len() < HELLO_BYTES_MAX {
+            return Ok(());
+        }
+        let line = &text[1..end.unwrap_or(text.len()).max(1)];
+        let detail = String::from_utf8_lossy(line.strip_prefix(b"ERR ").unwrap_or(line));
+        let reason = match &*detail {
+            "this node is leaving" => Reason::Leaving,
+            "max number of clients reached" => Reason::Busy,
+            _ => Reason::Malformed,
+        };
+        self.refused = true;
+        Err(Broken::Refused { reason, detail: detail.into_owned() })
     }
 
     fn read_frame(
@@ -396,6 +421,7 @@ impl Conversation {
         match item {
             Item::Refuse(refusal) => {
                 let (reason, detail) = (refusal.reason, refusal.detail.to_owned());
+                self.refused = true;
                 Err(Broken::Refused { reason, detail })
             }
             Item::Welcome(welcome) if self.host.is_none() => {
@@ -456,7 +482,7 @@ fn within(what: &'static str, bytes: usize, max: usize) -> Result<(), Unasked> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use piccolo_schema::kv::{Condition, Expiry, GetKind, Welcome};
+    use piccolo_schema::kv::{Condition, Expiry, GetKind, Refusal, Welcome};
     use proptest::prelude::*;
 
     fn welcome() -> Vec<u8> {
@@ -560,6 +586,44 @@ mod tests {
         assert!(!conversation.output().is_empty());
         conversation.sent(1);
         assert_eq!(conversation.lost().collect::<Vec<_>>(), [(1, true), (2, true)]);
+    }
+
+    #[test]
+    fn what_stands_behind_the_last_word_of_a_node_is_known_not_to_be_executed() {
+        let mut conversation = opened(false);
+        for key in [b"first", b"later"] {
+            conversation.ask(key, Op::Increment(1)).unwrap();
+        }
+        let bytes = conversation.output().len();
+        conversation.sent(bytes);
+        let mut stream = Vec::new();
+        let answer = Answer::Written { version: 1, created: true };
+        kv::write_reply(&Reply { id: 1, answer }, &mut stream);
+        kv::write_refusal(&Refusal { reason: Reason::Leaving, detail: "bye" }, &mut stream);
+        assert!(matches!(conversation.received(&stream, |_| ()), Err(Broken::Refused { .. })));
+        assert_eq!(conversation.lost().collect::<Vec<_>>(), [(2, false)]);
+    }
+
+    #[test]
+    fn a_refusal_in_resp_instead_of_a_greeting_is_understood_however_it_is_cut() {
+        for (line, wanted, text) in [
+            ("-ERR this node is leaving\r\n", Reason::Leaving, "this node is leaving"),
+            (
+                "-ERR max number of clients reached\r\n",
+                Reason::Busy,
+                "max number of clients reached",
+            ),
+            ("-NOAUTH first\r\n", Reason::Malformed, "NOAUTH first"),
+        ] {
+            for cut in 0..line.len() - 1 {
+                let mut conversation = Conversation::new(Greeting::default());
+                let (head, rest) = line.as_bytes().split_at(cut);
+                conversation.received(head, |_| ()).unwrap();
+                let error = conversation.received(rest, |_| ()).unwrap_err();
+                let Broken::Refused { reason, detail } = error else { panic!("{error}") };
+                assert_eq!((reason, &*detail), (wanted, text), "cut at {cut}");
+            }
+        }
     }
 
     #[test]

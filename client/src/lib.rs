@@ -7,6 +7,11 @@
 //! * [`kv`]: what is said, as Rust values.
 #![forbid(unsafe_code)]
 
+/// The examples of the README are compiled as what they are: code.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 mod call;
 mod client;
 mod conversation;

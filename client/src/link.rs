@@ -46,6 +46,8 @@ pub(crate) struct Link {
     buffer: Vec<u8>,
     /// Bytes of the requests that are unanswered.
     window_bytes: usize,
+    /// It was seen to be quiet, for the calls that are being asked.
+    quiet: bool,
 }
 
 impl Link {
@@ -64,6 +66,7 @@ impl Link {
             conversation: Conversation::new(greeting),
             buffer: vec![0; READ_BYTES],
             window_bytes: 0,
+            quiet: true,
         };
         while link.conversation.host().is_none() {
             match link.send().and_then(|()| link.receive(|_| ())) {
@@ -83,6 +86,23 @@ impl Link {
     /// Requests that wait for their answers.
     pub(crate) fn unanswered(&self) -> usize {
         self.conversation.unanswered()
+    }
+
+    /// Has the next [`Self::is_quiet`] look again.
+    pub(crate) fn doubt(&mut self) {
+        self.quiet = false;
+    }
+
+    /// Whether the node is not known to have hung up. One that leaves closes connections between
+    /// requests: a write on such a link would be of unknown fate, though it never arrives.
+    pub(crate) fn is_quiet(&mut self) -> bool {
+        if !self.quiet && self.unanswered() == 0 {
+            let seen = self.stream.set_nonblocking(true).and_then(|()| self.stream.peek(&mut [0]));
+            let blocks = self.stream.set_nonblocking(false);
+            let nothing = seen.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock);
+            self.quiet = nothing && blocks.is_ok();
+        }
+        self.quiet
     }
 
     /// Whether a call may be asked before the answers to those before it have come.

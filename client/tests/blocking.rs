@@ -4,6 +4,7 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
@@ -121,6 +122,90 @@ fn a_node_that_nobody_reaches_is_said_to_be() {
     assert!(matches!(&error, Error::Unreachable { detail } if detail.contains(&closed)), "{error}");
     let mut client = Client::connect(&[closed, node(vec![good])], options()).unwrap();
     assert_eq!(client.set(b"k", b"v"), Ok(7));
+}
+
+/// What a node says to who connects as it leaves, before it knows which protocol that is.
+fn leaving() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            stream.read_exact(&mut [0; 1]).unwrap();
+            stream.write_all(b"-ERR this node is leaving\r\n").unwrap();
+            // Until the client hangs up: else what it has sent would reset the connection.
+            while stream.read(&mut [0; 4096]).is_ok_and(|bytes| bytes > 0) {}
+        }
+    });
+    address
+}
+
+#[test]
+fn a_node_that_leaves_is_said_to_and_another_is_asked() {
+    let leaving = leaving();
+    let error = Client::connect(&[&leaving], options()).unwrap_err();
+    let detail = "this node is leaving".to_owned();
+    assert_eq!(error, Error::Refused { reason: Reason::Leaving, detail });
+    let mut client = Client::connect(&[leaving, node(vec![good])], options()).unwrap();
+    assert_eq!(client.set(b"k", b"v"), Ok(7));
+}
+
+/// A node that hangs up once it has told who is there; says so when it has.
+fn hangs_up() -> (String, mpsc::Receiver<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let (tell, told) = mpsc::channel();
+    thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        drop(listener);
+        let mut inbox = Vec::new();
+        stream.read_exact(&mut [0; PREFACE.len()]).unwrap();
+        let mut over = false;
+        while !over {
+            let mut out = Vec::new();
+            let mut buffer = [0; 4096];
+            let bytes = stream.read(&mut buffer).unwrap();
+            inbox.extend_from_slice(&buffer[..bytes]);
+            while let Some(extent) = kv::extent(&inbox, 1 << 20).unwrap() {
+                kv::read(&inbox[..extent.frame], |item| match item {
+                    Item::Hello(_) => kv::write_welcome(&welcome(), &mut out),
+                    Item::Request(request) => {
+                        let answer = Answer::Topology(Topology::default());
+                        kv::write_reply(&Reply { id: request.id, answer }, &mut out);
+                        over = true;
+                    }
+                    other => panic!("{other:?}"),
+                })
+                .unwrap();
+                inbox.drain(..extent.frame);
+            }
+            stream.write_all(&out).unwrap();
+        }
+        drop(stream);
+        tell.send(()).unwrap();
+    });
+    (address, told)
+}
+
+#[test]
+fn the_first_write_after_a_node_has_hung_up_goes_to_another_one() {
+    let (gone, told) = hangs_up();
+    let mut client = Client::connect(&[gone, node(vec![good])], options()).unwrap();
+    told.recv().unwrap();
+    assert_eq!(client.set(b"k", b"v"), Ok(7));
+}
+
+#[test]
+fn what_follows_a_write_of_unknown_fate_on_its_key_does_not_overtake_it() {
+    let mut client = Client::connect(&[node(vec![silent, good])], options()).unwrap();
+    let set = |key| Call::set(key, b"", SetHow::default());
+    // More than a link has under way: the rest was certainly not sent, and would be tried again.
+    let mut calls = vec![set(b"a"); 1200];
+    calls.push(set(b"b"));
+    let results = client.batch(&calls);
+    assert!(matches!(results[0], Err(Error::Unknown { .. })), "{:?}", results[0]);
+    assert!(matches!(results[1199], Err(Error::Unreachable { .. })), "{:?}", results[1199]);
+    assert!(results[1200].is_ok(), "{:?}", results[1200]);
 }
 
 #[test]
