@@ -196,7 +196,7 @@ impl Broken {
     /// Whether connecting anew cannot help.
     pub(crate) fn for_good(&self) -> bool {
         match self {
-            Self::Fault(fault) => *fault != Fault::Leaving,
+            Self::Fault(fault) => fault.for_good(),
             Self::Excess => true,
             Self::Socket(_) | Self::Closed => false,
         }

@@ -58,9 +58,17 @@ pub(crate) enum Fault {
     /// This node is about to stop; another one serves.
     #[error("the target takes no more connections: it leaves")]
     Leaving,
+    /// This node has as many connections as it may; another one may have room.
+    #[error("the target takes no more connections: {0}")]
+    Full(String),
 }
 
 impl Fault {
+    /// Whether connecting anew cannot help.
+    pub(crate) fn for_good(&self) -> bool {
+        !matches!(self, Self::Leaving | Self::Full(_))
+    }
+
     /// A fault that shows the start of what came.
     fn of_bytes(what: &str, bytes: &[u8]) -> Self {
         let shown = &bytes[..bytes.len().min(SHOWN_BYTES_MAX)];

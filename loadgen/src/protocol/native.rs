@@ -65,6 +65,7 @@ impl Protocol for Native {
         match done {
             Ok(()) => Ok(input.len()),
             Err(Broken::Refused { reason: Reason::Leaving, .. }) => Err(Fault::Leaving),
+            Err(Broken::Refused { reason: Reason::Busy, detail }) => Err(Fault::Full(detail)),
             Err(Broken::Refused { detail, .. }) => Err(Fault::Greeting(detail)),
             Err(other) => Err(Fault::Malformed(other.to_string())),
         }
@@ -172,6 +173,18 @@ mod tests {
             let (mut native, _) = asked(0);
             assert_eq!(native.decode(&stream, &mut |_| ()), Err(fault));
         }
+    }
+
+    #[test]
+    fn a_node_that_takes_nobody_in_ends_no_verify() {
+        for line in ["-ERR this node is leaving\r\n", "-ERR max number of clients reached\r\n"] {
+            let mut native = Native::new(&Setup::default());
+            let fault = native.decode(line.as_bytes(), &mut |_| ()).unwrap_err();
+            assert!(!fault.for_good(), "{fault}");
+        }
+        let mut native = Native::new(&Setup::default());
+        let fault = native.decode(b"-ERR unknown command\r\n", &mut |_| ()).unwrap_err();
+        assert!(fault.for_good(), "{fault}");
     }
 
     proptest! {
