@@ -168,6 +168,53 @@ fn a_body_that_stops_half_way_is_told_so_and_nothing_is_stored() {
 }
 
 #[test]
+fn a_value_that_stops_half_way_is_cut_off_after_the_time_of_bodies() {
+    let running = Running::start(fake::start(), &["--body-timeout", "1", "--idle-timeout", "3600"]);
+    let mut stream = running.connect();
+    let head = format!("GET /v1/kv/{} HTTP/1.1\r\nHost: localhost\r\n\r\n", fake::STALLS);
+    stream.write_all(head.as_bytes()).unwrap();
+    let mut all = Vec::new();
+    // Else the time of this test's own reads is over first.
+    let ended = stream.read_to_end(&mut all);
+    assert!(ended.is_ok() && all.len() > 50_000, "{ended:?}, {} bytes", all.len());
+    assert!(text(&all).contains("content-length: 100000\r\n"));
+}
+
+#[test]
+fn a_page_of_long_keys_is_short() {
+    let running = Running::start(fake::start(), &[]);
+    for at in 0..60 {
+        let key = format!("/v1/kv/{at}{}", "k".repeat(20_000));
+        assert_eq!(running.ask("PUT", &key, "", b"x").0, 201);
+    }
+    let (mut cursor, mut found) = ("0".to_owned(), 0);
+    while cursor != "null" {
+        let (_, _, body) =
+            running.ask("GET", &format!("/v1/keys?limit=1000&cursor={cursor}"), "", b"");
+        assert!(body.len() < 600_000, "{} bytes", body.len());
+        let page = text(&body);
+        found += page.matches("kkk\"").count();
+        cursor =
+            page.split("\"cursor\":").nth(1).unwrap().trim_matches(['"', '}', '\n']).to_owned();
+    }
+    assert_eq!(found, 60);
+}
+
+#[test]
+fn an_answer_without_its_body_says_how_the_whole_one_is_kept() {
+    let running = Running::start(fake::start(), &[]);
+    let (_, head, _) = running.ask("PUT", "/v1/kv/k", "", b"x");
+    let tag = head.split("\r\netag: ").nth(1).unwrap()[..18].to_owned();
+    for (accept, kept) in [("*/*", "no-cache"), ("application/json", "no-store")] {
+        let headers = format!("If-None-Match: {tag}\r\nAccept: {accept}\r\n");
+        let (status, head, _) = running.ask("GET", "/v1/kv/k", &headers, b"");
+        assert_eq!(status, 304);
+        assert!(head.contains("\r\nvary: accept\r\n"), "{head}");
+        assert!(head.contains(&format!("\r\ncache-control: {kept}\r\n")), "{head}");
+    }
+}
+
+#[test]
 fn silent_connections_are_closed() {
     let flags = ["--first-byte-timeout", "1", "--head-timeout", "1", "--idle-timeout", "1"];
     let running = Running::start(fake::start(), &flags);

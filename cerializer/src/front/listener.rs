@@ -176,7 +176,9 @@ async fn converse(stream: TcpStream, watched: Watched, service: Rc<Service>) {
         async move {
             let reply = service.answer(request).await;
             watch.answered();
-            Ok::<_, Infallible>(reply)
+            Ok::<_, Infallible>(reply.map(|body| {
+                if body.is_in_pieces() { body.holding(watch.streaming()) } else { body }
+            }))
         }
     });
     // The limit on heads is kept by the watch; hyper's own would end idle connections, too.

@@ -14,7 +14,7 @@ use hyper::{Request, Response, StatusCode};
 use piccolo_schema::kv::{GetKind, Op};
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::body::{SMALL_BYTES_MAX, WHOLE_BYTES_MAX, no_answer, refused};
+use super::body::{SMALL_BYTES_MAX, WHOLE_BYTES_MAX, held, no_answer, refused};
 use super::service::Service;
 use crate::clock::wall_ms;
 use crate::http::condition::Conditions;
@@ -55,7 +55,12 @@ impl Asked {
             return Ok(None);
         }
         let mut reply = reply::empty(StatusCode::NOT_MODIFIED);
-        reply.headers_mut().insert(ETAG, tag::value(version));
+        // What the whole answer would say of itself (RFC 9110, 15.4.5).
+        let cached = if self.json { "no-store" } else { "no-cache" };
+        let headers = reply.headers_mut();
+        headers.insert(ETAG, tag::value(version));
+        headers.insert(VARY, const { HeaderValue::from_static("accept") });
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static(cached));
         Ok(Some(reply))
     }
 
@@ -81,7 +86,7 @@ impl Service {
             return Ok(reply);
         }
         match &entry.value {
-            Some(value) if asked.json => Ok(enveloped(&asked.key, &entry, value)),
+            Some(value) if asked.json => self.enveloped(&asked.key, &entry, value, None).await,
             Some(value) => Ok(given(&entry, Body::whole(value.clone()))),
             None => self.get_long(&asked).await,
         }
@@ -126,20 +131,46 @@ impl Service {
         if let Some(value) = entry.value.take() {
             node.put_back(stream);
             let body = Body::whole(value.clone());
-            return Ok(if asked.json {
-                enveloped(&asked.key, &entry, &value)
+            return if asked.json {
+                self.enveloped(&asked.key, &entry, &value, Some(permit)).await
             } else {
-                given(&entry, body)
-            });
+                Ok(given(&entry, body))
+            };
         }
-        let mut download = Download { from: Some((node, stream)), _permit: permit };
+        let mut download = Download { from: Some((node, stream)), permit: Some(permit) };
         if !asked.json {
             return Ok(given(&entry, Body::pieces(download)));
         }
         let value = tokio::time::timeout(self.body_timeout, download.whole()).await;
         let value = value.map_err(|_| failed(Failure::Timeout))?;
         let value = value.map_err(|error| Problem::new(Kind::NoNode, error))?;
-        Ok(enveloped(&asked.key, &entry, &value))
+        self.enveloped(&asked.key, &entry, &value, download.permit.take()).await
+    }
+
+    /// The entry in JSON. Never cached: its tag is the one of the value as it is. What is long waits
+    /// for room, unless it has some, and keeps it until it is written: escapes make a value up to six
+    /// times as long.
+    async fn enveloped(
+        &self,
+        key: &[u8],
+        entry: &Entry,
+        value: &[u8],
+        permit: Option<OwnedSemaphorePermit>,
+    ) -> Result<Reply, Problem> {
+        let permit = match permit {
+            None if envelope::bytes_max(key, value) as u64 > SMALL_BYTES_MAX => {
+                Some(self.room().await?)
+            }
+            permit => permit,
+        };
+        let text = envelope::write(key, value, entry.version, ttl_ms(entry));
+        let text = match permit {
+            Some(permit) => held(text, permit),
+            None => Bytes::from(text),
+        };
+        let mut reply = reply::whole(StatusCode::OK, "application/json", text);
+        describe(reply.headers_mut(), entry);
+        Ok(reply)
     }
 }
 
@@ -156,14 +187,6 @@ fn given(entry: &Entry, body: Body) -> Reply {
     // A browser shall not take for a page what somebody stored as something else.
     headers.insert(X_CONTENT_TYPE_OPTIONS, const { HeaderValue::from_static("nosniff") });
     describe(headers, entry);
-    reply
-}
-
-/// The entry in JSON. Never cached: its tag is the one of the value as it is.
-fn enveloped(key: &[u8], entry: &Entry, value: &[u8]) -> Reply {
-    let text = envelope::write(key, value, entry.version, ttl_ms(entry));
-    let mut reply = reply::whole(StatusCode::OK, "application/json", text);
-    describe(reply.headers_mut(), entry);
     reply
 }
 
@@ -184,7 +207,7 @@ fn ttl_ms(entry: &Entry) -> Option<u64> {
 struct Download {
     /// Not there once the value is through.
     from: Option<(Rc<Node>, Stream)>,
-    _permit: OwnedSemaphorePermit,
+    permit: Option<OwnedSemaphorePermit>,
 }
 
 impl Download {

@@ -63,6 +63,8 @@ pub struct Watch {
     moved: Cell<u64>,
     /// Bytes wait to be written and the client does not take them.
     blocked: Cell<bool>,
+    /// The body of the answer comes in pieces, and more of them are to come.
+    streaming: Cell<bool>,
     /// No further request shall be taken.
     pub stopping: Cell<bool>,
     /// It is over.
@@ -77,6 +79,7 @@ impl Watch {
             clock,
             phase: Cell::new(Phase::New),
             blocked: Cell::new(false),
+            streaming: Cell::new(false),
             stopping: Cell::new(false),
             killed: Cell::new(false),
             waker: RefCell::new(None),
@@ -92,6 +95,12 @@ impl Watch {
     pub fn answered(&self) {
         self.moved.set(self.clock.millis());
         self.phase.set(Phase::Answered);
+    }
+
+    /// The body of the answer comes in pieces, until what is returned is dropped.
+    pub fn streaming(self: &Rc<Self>) -> Streaming {
+        self.streaming.set(true);
+        Streaming(Rc::clone(self))
     }
 
     /// Remembers whom to wake when the connection is stopped or killed.
@@ -112,7 +121,7 @@ impl Watch {
     fn is_late(&self, limits: &Limits) -> bool {
         let late = |limit| self.clock.passed(self.moved.get(), limit);
         match self.phase.get() {
-            _ if self.blocked.get() => late(limits.body),
+            _ if self.blocked.get() || self.streaming.get() => late(limits.body),
             Phase::New => late(limits.first_byte),
             Phase::Idle => late(limits.idle),
             Phase::Head(since) => self.clock.passed(since, limits.head),
@@ -125,7 +134,8 @@ impl Watch {
         let now = self.clock.millis();
         self.moved.set(now);
         // What comes while an answer is awaited is its body, or the next head at the earliest.
-        if !matches!(self.phase.get(), Phase::Head(_) | Phase::Serving) {
+        let answering = self.streaming.get();
+        if !answering && !matches!(self.phase.get(), Phase::Head(_) | Phase::Serving) {
             self.phase.set(Phase::Head(now));
         }
     }
@@ -137,9 +147,19 @@ impl Watch {
 
     /// Nothing is left to write.
     fn has_flushed(&self) {
-        if self.phase.get() == Phase::Answered {
+        if self.phase.get() == Phase::Answered && !self.streaming.get() {
             self.phase.set(Phase::Idle);
         }
+    }
+}
+
+/// Stands for a body that comes in pieces.
+#[derive(Debug)]
+pub struct Streaming(Rc<Watch>);
+
+impl Drop for Streaming {
+    fn drop(&mut self) {
+        self.0.streaming.set(false);
     }
 }
 
@@ -303,6 +323,23 @@ mod tests {
         assert!(!watch.is_late(&LIMITS));
         watch.has_flushed();
         assert!(watch.is_late(&Limits { idle: Duration::ZERO, ..LIMITS }));
+    }
+
+    #[test]
+    fn a_body_in_pieces_has_the_limit_of_bodies_until_it_is_through() {
+        let watch = Rc::new(Watch::new(Clock::start()));
+        let hour = Limits { body: Duration::from_hours(1), idle: Duration::ZERO, ..LIMITS };
+        watch.serving();
+        let streaming = watch.streaming();
+        watch.answered();
+        // All that has come so far is written, and the client sends its next request.
+        watch.has_flushed();
+        watch.has_read();
+        assert!(watch.is_late(&LIMITS), "the node stalls");
+        assert!(!watch.is_late(&Limits { head: Duration::ZERO, ..hour }));
+        drop(streaming);
+        watch.has_flushed();
+        assert!(watch.is_late(&hour), "idle");
     }
 
     #[test]

@@ -5,6 +5,7 @@ use hyper::body::{Body as _, Incoming};
 use hyper::header::ETAG;
 use hyper::{Request, StatusCode};
 use piccolo_schema::kv::{Condition, Expiry, GetKind, Op, Set, Value};
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::body::{SMALL_BYTES_MAX, WHOLE_BYTES_MAX, collect, no_answer, piece, refused};
 use super::service::Service;
@@ -74,15 +75,17 @@ impl Service {
             return Err(Problem::new(Kind::BodyTooLarge, detail));
         }
         if let Some(bytes) = length.filter(|bytes| *bytes > SMALL_BYTES_MAX) {
-            return self.put_long(&asked, &put, bytes as u32, From::Client(body)).await;
+            return self.put_long(&asked, &put, bytes as u32, From::Client(body), None).await;
         }
         let whole_max = WHOLE_BYTES_MAX.min(self.body_bytes_max);
-        let Some(value) = collect(&mut body, whole_max, self.body_timeout).await? else {
+        let collected = collect(&mut body, whole_max, self.body_timeout, self.room()).await?;
+        let Some((value, permit)) = collected else {
             let detail = "a body above 1 MiB needs a Content-Length";
             return Err(Problem::new(Kind::LengthRequired, detail));
         };
         if value.len() as u64 > SMALL_BYTES_MAX {
-            return self.put_long(&asked, &put, value.len() as u32, From::Memory(value)).await;
+            let bytes = value.len() as u32;
+            return self.put_long(&asked, &put, bytes, From::Memory(value), permit).await;
         }
         let write = |condition| Op::Set(put.set(Value::Here(&value), condition));
         Self::written(self.change(&asked, write).await?)
@@ -160,6 +163,7 @@ impl Service {
         put: &Put,
         bytes: u32,
         mut from: From,
+        permit: Option<OwnedSemaphorePermit>,
     ) -> Result<Reply, Problem> {
         let failed = |failure: Failure| {
             self.cluster.note(&failure);
@@ -169,7 +173,10 @@ impl Service {
             Some(condition) => condition,
             None => self.look(asked).await?,
         };
-        let _permit = self.room().await?;
+        let _permit = match permit {
+            Some(permit) => permit,
+            None => self.room().await?,
+        };
         let (node, mut stream) = self.cluster.stream(&asked.key).await.map_err(failed)?;
         let set = put.set(Value::Behind(bytes), condition);
         stream.begin(&asked.key, set, bytes).await.map_err(failed)?;

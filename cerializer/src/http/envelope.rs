@@ -50,6 +50,27 @@ pub fn write(key: &[u8], value: &[u8], version: u64, ttl_ms: Option<u64>) -> Vec
     json(&Envelope { key, value, encoding, version: tag::text(version), ttl_ms })
 }
 
+/// Bytes that [`write()`] makes of a key and a value at most.
+pub fn bytes_max(key: &[u8], value: &[u8]) -> usize {
+    text_bytes(key) + text_bytes(value) + AROUND_BYTES
+}
+
+/// Bytes of a string of JSON, or of base64 if it is no text.
+fn text_bytes(bytes: &[u8]) -> usize {
+    if std::str::from_utf8(bytes).is_err() {
+        return bytes.len().div_ceil(3) * 4;
+    }
+    let escaped = |byte: &u8| match byte {
+        b'"' | b'\\' => 2,
+        0..0x20 => 6,
+        _ => 1,
+    };
+    bytes.iter().map(escaped).sum()
+}
+
+/// Bytes of names, numbers and marks around a key and a value, at most.
+const AROUND_BYTES: usize = 128;
+
 /// `body` in JSON, with the line feed that people at a terminal like.
 pub fn json(body: &impl Serialize) -> Vec<u8> {
     // Our own types of strings and numbers: there is nothing that JSON could not hold.
@@ -79,10 +100,18 @@ mod tests {
         );
     }
 
+    #[test]
+    fn the_bound_on_bytes_knows_of_escapes() {
+        let (key, value) = (&[b'"'; 100], [1; 1000]);
+        let bytes = write(key, &value, u64::MAX, Some(u64::MAX)).len();
+        assert!((bytes..bytes + 64).contains(&bytes_max(key, &value)), "{bytes}");
+    }
+
     proptest! {
         #[test]
         fn any_value_gives_json_that_tells_it(key: Vec<u8>, value: Vec<u8>, version: u64) {
             let text = write(&key, &value, version, None);
+            prop_assert!(text.len() <= bytes_max(&key, &value));
             let read: serde_json::Value = serde_json::from_slice(&text).unwrap();
             let shown = read["value"].as_str().unwrap();
             if read["encoding"] == "utf-8" {

@@ -13,7 +13,11 @@ pub type Reply = Response<Body>;
 
 /// A body, whole in memory or coming from a node in pieces.
 #[derive(Debug)]
-pub struct Body(Inner);
+pub struct Body {
+    inner: Inner,
+    /// Dropped with it.
+    _held: Option<Box<dyn std::fmt::Debug>>,
+}
 
 #[derive(Debug)]
 enum Inner {
@@ -40,12 +44,23 @@ pub trait Pieces: std::fmt::Debug {
 impl Body {
     /// A body of these bytes.
     pub fn whole(bytes: impl Into<Bytes>) -> Self {
-        Self(Inner::Whole(bytes.into()))
+        Self { inner: Inner::Whole(bytes.into()), _held: None }
     }
 
     /// A body that comes in pieces.
     pub fn pieces(pieces: impl Pieces + 'static) -> Self {
-        Self(Inner::Pieces(Box::pin(pieces)))
+        Self { inner: Inner::Pieces(Box::pin(pieces)), _held: None }
+    }
+
+    /// Whether it comes in pieces.
+    pub fn is_in_pieces(&self) -> bool {
+        matches!(self.inner, Inner::Pieces(_))
+    }
+
+    /// The same, with something that lives as long.
+    #[must_use]
+    pub fn holding(self, held: impl std::fmt::Debug + 'static) -> Self {
+        Self { _held: Some(Box::new(held)), ..self }
     }
 }
 
@@ -57,7 +72,7 @@ impl hyper::body::Body for Body {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        match &mut self.0 {
+        match &mut self.inner {
             Inner::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
             Inner::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
             Inner::Pieces(pieces) => pieces
@@ -68,14 +83,14 @@ impl hyper::body::Body for Body {
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.0 {
+        match &self.inner {
             Inner::Whole(bytes) => bytes.is_empty(),
             Inner::Pieces(pieces) => pieces.bytes_left() == 0,
         }
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(match &self.0 {
+        SizeHint::with_exact(match &self.inner {
             Inner::Whole(bytes) => bytes.len() as u64,
             Inner::Pieces(pieces) => pieces.bytes_left(),
         })

@@ -7,7 +7,7 @@ use std::pin::pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use piccolo_client::{Event, Unasked};
+use piccolo_client::{Broken, Event, Unasked};
 use piccolo_schema::kv::{self, GetKind, Op, Set, Value};
 use tokio::io::AsyncWriteExt as _;
 
@@ -156,7 +156,11 @@ impl Stream {
             Event::Piece { bytes, .. } => pieces.push_back(Bytes::copy_from_slice(bytes)),
             Event::Welcome => {}
         });
-        taken.map_err(|error| Failure::Lost { sent: true, why: error.to_string() })?;
+        taken.map_err(|broken| match broken {
+            // Its last word: what it took it has answered before.
+            Broken::Refused { reason, detail } => Failure::Refused { reason, detail },
+            other => Failure::Lost { sent: true, why: other.to_string() },
+        })?;
         Ok(found)
     }
 }

@@ -19,8 +19,12 @@ pub(crate) const CLOSES: &str = "closes";
 pub(crate) const FULL: &str = "full";
 pub(crate) const HOMELESS: &str = "homeless";
 pub(crate) const UNKNOWN: &str = "unknown";
+/// With the front half of a long value alone.
+pub(crate) const STALLS: &str = "stalls";
 /// Once as not served, then not at all.
 pub(crate) const HELD: &str = "held";
+
+const STALLS_BYTES: usize = 100_000;
 
 /// What a fake node keeps.
 #[derive(Default, Clone)]
@@ -121,6 +125,16 @@ fn answer(
         key if key.starts_with(CLOSES) => return false,
         key if key.starts_with(FULL) => reply(refused(Reason::OutOfMemory)),
         key if key.starts_with(HOMELESS) => reply(refused(Reason::NotServed)),
+        key if key.starts_with(STALLS) => {
+            let whole = Stored { value: vec![b'x'; STALLS_BYTES], ..Stored::default() };
+            reply(Answer::Entry(entry(GetKind::UpTo(64 << 10), &whole)));
+            if matches!(request.op, Op::Get(GetKind::Whole)) {
+                out.clear();
+                let answer = Answer::Entry(entry(GetKind::Whole, &whole));
+                kv::write_reply(&Reply { id: request.id, answer }, out);
+                out.truncate(out.len() - STALLS_BYTES / 2);
+            }
+        }
         key if key.starts_with(HELD) => {
             store.lock().unwrap().1.insert(request.key.to_vec(), Stored::default());
             reply(refused(Reason::NotServed));
@@ -168,9 +182,12 @@ fn execute(
             reply(Answer::Written { version, created: false });
         }
         (Op::Scan(scan), _) => {
-            let keys = keys.keys().map(Vec::as_slice);
-            let keys = keys.filter(|key| key.starts_with(scan.prefix)).collect();
-            reply(Answer::Page { cursor: 0, keys });
+            let mut keys: Vec<&[u8]> = keys.keys().map(Vec::as_slice).collect();
+            keys.retain(|key| key.starts_with(scan.prefix));
+            let rest = keys.split_off((scan.cursor as usize).min(keys.len()));
+            let page = rest.len().min(scan.count as usize);
+            let cursor = if page < rest.len() { scan.cursor + page as u64 } else { 0 };
+            reply(Answer::Page { cursor, keys: rest[..page].to_vec() });
         }
         (Op::Topology, _) => {
             let node = Node { name: "fake".into(), client: address.to_string(), ..Node::default() };
