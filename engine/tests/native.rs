@@ -439,3 +439,19 @@ fn a_value_above_the_configured_limit_is_refused() {
     assert_eq!(said, "TooLarge: a value of 100001 bytes; at most 100000 are taken; ");
     assert!(client.closed);
 }
+
+/// So that it can ask another node at once for what this one did not take.
+#[test]
+fn a_client_of_a_node_that_leaves_is_told_so_behind_its_answers() {
+    let mut client = client();
+    let mut bytes = Vec::new();
+    kv::write_request(&Request { id: 1, key: b"k", op: Op::Increment(1) }, &mut bytes);
+    client.shard.received(client.stream, &bytes);
+    client.shard.control(Control::EndClients);
+    let mut late = Vec::new();
+    kv::write_request(&Request { id: 2, key: b"k", op: Op::Increment(1) }, &mut late);
+    let said = client.said(&late);
+    assert!(said.starts_with("1 number 1 v") && !said.contains("2 number"), "{said}");
+    assert!(said.ends_with("Leaving: this node is leaving; "), "{said}");
+    assert!(client.closed);
+}

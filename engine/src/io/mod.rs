@@ -14,6 +14,7 @@ mod error;
 mod handoff;
 mod pin;
 mod reactor;
+mod refusal;
 mod resolver;
 pub mod sleep_flag;
 mod socket;

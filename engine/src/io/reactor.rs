@@ -11,6 +11,7 @@ use mio::net::{TcpListener, TcpStream, UdpSocket, UnixStream};
 use mio::{Events, Interest, Poll, Token};
 use piccolo_gossip::{Config as GossipConfig, Gossip, Me, Start as GossipStart};
 use piccolo_schema::ids::{ClusterId, NodeId};
+use piccolo_schema::kv::Reason;
 use piccolo_schema::limits::DATAGRAM_BYTES_MAX;
 use piccolo_schema::time::Moment;
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -19,6 +20,7 @@ use super::clock::{self, Clock};
 use super::doorbell::Doorbell;
 use super::error::ServeError;
 use super::handoff::{Handoff, Wiring};
+use super::refusal::last_words;
 use super::resolver::Resolver;
 use super::status::{self, RouteTable};
 use crate::admin::status::Counts;
@@ -307,7 +309,7 @@ impl Reactor {
     }
 
     fn take_client(&mut self, mut stream: TcpStream, address: SocketAddr, door: Door) {
-        let refusal: Option<&[u8]> = match door {
+        let refusal = match door {
             // A cluster's clients open a connection when they first need one, which may be while
             // this node still leads slots, or can say who does. At the very end they find it
             // closed, and so read the map anew; an error reply would reach the user.
@@ -317,17 +319,17 @@ impl Reactor {
             }
             Door::Client if self.drain_until.is_some() => {
                 self.counts.clients_refused_leaving += 1;
-                Some(b"-ERR this node is leaving\r\n")
+                Some((Reason::Leaving, "this node is leaving"))
             }
             _ if self.connections() >= self.clients_max => {
                 self.counts.clients_refused_full += 1;
-                Some(b"-ERR max number of clients reached\r\n")
+                Some((Reason::Busy, "max number of clients reached"))
             }
             _ => None,
         };
-        if let Some(text) = refusal {
+        if let Some((reason, detail)) = refusal {
             // A courtesy: the connection is closed either way.
-            drop(stream.write(text));
+            drop(stream.write(&last_words(&stream, reason, detail)));
             return;
         }
         self.visited |= door == Door::Cluster;

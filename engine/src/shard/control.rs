@@ -163,7 +163,8 @@ impl Shard {
     }
 
     /// Reads nothing more of clients: what they have sent is answered, then they are closed. So
-    /// each finds its connection closed between replies.
+    /// each finds its connection closed between replies. Native clients are told so, and ask another
+    /// node for what this one did not take; redis clients would pass an error on to the user.
     fn end_clients(&mut self) {
         self.unpause_clients();
         let clients: Vec<StreamKey> = self
@@ -173,7 +174,9 @@ impl Shard {
             .map(|stream| stream.key)
             .collect();
         for key in clients {
-            self.ended(key);
+            if !self.dismiss_native(key) {
+                self.ended(key);
+            }
         }
     }
 }

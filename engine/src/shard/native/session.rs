@@ -407,6 +407,17 @@ impl Shard {
         self.resolve(key, ticket, 0, &frame);
     }
 
+    /// Takes leave of a native client, once all that it has asked so far is answered; false if this
+    /// is none, or none that was greeted.
+    pub(in crate::shard) fn dismiss_native(&mut self, key: StreamKey) -> bool {
+        if !self.native(key).is_some_and(|native| native.greeted) {
+            return false;
+        }
+        self.run_native(key);
+        self.end_native(key, &Fault::new(Reason::Leaving, "this node is leaving"));
+        true
+    }
+
     /// Says why nothing more is taken, once everything before is answered, and hangs up.
     fn end_native(&mut self, key: StreamKey, fault: &Fault) {
         if let Some(native) = self.native(key) {
