@@ -5,6 +5,7 @@ use std::process::Command;
 use piccolo_client::kv::Condition;
 use piccolo_client::{Call, Client, Options, Outcome, SetHow};
 
+use crate::harness::process::run_well;
 use crate::harness::{Cluster, Reply};
 
 /// Records of the package lists that are loaded.
@@ -60,6 +61,19 @@ fn records_go_in_by_one_node_and_come_out_of_another_whole() {
     let mut last = connect(&third);
     assert!(matches!(last.cas(b"long", version, b""), Ok(Outcome::Written { .. })));
     assert!(matches!(last.cas(b"long", version, b""), Ok(Outcome::Unmet(_))));
+}
+
+#[test]
+fn the_tour_of_the_native_client_runs() {
+    let cluster = Cluster::start("native-tour", 1, &[]);
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml");
+    let mut tour = Command::new(env!("CARGO"));
+    tour.args(["run", "--quiet", "--locked", "--manifest-path", root]);
+    tour.args(["-p", "piccolo-client", "--example", "tour", "--"]);
+    let said = run_well(tour.arg(cluster.nodes[0].client.to_string()));
+    for wanted in ["read \"hello\"", "replaced by version", "1000 of 1000 counted", "1002 keys"] {
+        assert!(said.contains(wanted), "{wanted:?} is missing: {said}");
+    }
 }
 
 #[track_caller]
