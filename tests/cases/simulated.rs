@@ -110,6 +110,39 @@ fn a_node_joins_and_another_leaves_and_no_client_sees_an_error() {
     });
 }
 
+/// Large values take another link between nodes than small ones. Every other seed moves slots
+/// meanwhile, and every fourth tears links.
+#[test]
+fn large_and_small_values_of_a_key_keep_their_order_in_one_pipeline() {
+    let name = "large_and_small_values_of_a_key_keep_their_order_in_one_pipeline";
+    for_seeds(name, 0..64, |seed| {
+        let (moves, tears) = (seed % 2 == 1, seed % 4 == 3);
+        let mut world = World::new(seed, &[1 + (seed % 3) as u16, 2, 1, 1]);
+        begin_all(&mut world, 3);
+        world.settle(30 * SECOND);
+        if moves {
+            world.start(3, &Begin::Join(vec![0, 1, 2]));
+            let pause = world.time.micros(2_000_000..=3_000_000);
+            world.run(pause);
+        }
+        for client in 0..6 {
+            world.add_mixed_client(client % 3, 8);
+        }
+        for _ in 0..if tears { 10 } else { 0 } {
+            let pause = world.time.micros(100..=5_000);
+            world.run(pause);
+            world.reset_a_link();
+        }
+        world.quiet_clients();
+        world.settle(60 * SECOND);
+        world.audit();
+        for (_, _, error) in &world.history.errors {
+            let unknown = error.starts_with("UNKNOWN") && error.contains("Wrote");
+            assert!(tears && unknown, "{error}\n{}", world.describe());
+        }
+    });
+}
+
 #[test]
 fn scans_and_counts_hold_while_slots_move() {
     for_seeds("scans_and_counts_hold_while_slots_move", 0..64, |seed| {

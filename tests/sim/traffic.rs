@@ -16,6 +16,10 @@ use crate::world::World;
 /// Bytes of the values that a slot is filled with.
 const FILL_VALUE_BYTES: usize = 40_000;
 
+/// Bytes that the values of a mixed register vary by: none, once, twice or thrice as many. Two of
+/// the four sizes go between nodes by the bulk link, the others by the ordinary one.
+const MIXED_PADDING_BYTES: usize = 40_000;
+
 /// Something to send and what is to be heard.
 type Commands = Vec<(Vec<u8>, Op)>;
 
@@ -187,6 +191,24 @@ impl World {
         let habits =
             Habits { depth: 16, think_micros: (50, 100), registers: 0, padding: 0, busy: false };
         self.add_client(&[host], habits)
+    }
+
+    /// A client at one host that writes and reads a key of its own, in pipelines in which large
+    /// values and small ones come mixed.
+    pub fn add_mixed_client(&mut self, host: usize, writes: usize) {
+        let habits =
+            Habits { depth: 8, think_micros: (50, 500), registers: 0, padding: 0, busy: false };
+        let client = self.add_client(&[host], habits);
+        let name = format!("mixed-{client}");
+        let register = self.history.add(Register::new(Kind::Number, &name, MIXED_PADDING_BYTES));
+        for _ in 0..writes {
+            let mut commands = write(self, register);
+            if self.time.chance(0.5) {
+                commands.extend(read_own(self, register));
+            }
+            self.clients[client].script.extend(commands);
+        }
+        self.stir(client, 0);
     }
 
     /// Writes so many bytes into one slot at a host, as large values, and waits until it is done.

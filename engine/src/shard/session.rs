@@ -161,10 +161,13 @@ pub(super) struct Session {
     ready_bytes: usize,
     /// Bytes of commands that are out.
     asked_bytes: usize,
+    /// Slots of the commands that are out by a bulk link, once for each: small ones go by another
+    /// link and would overtake them.
+    bulk_slots: Vec<Slot>,
     /// Bytes that a reply not yet known is taken to have: the longest of late.
     reply_bytes: usize,
-    /// The state of routes when `pending` was last empty: while it is the same, no command can
-    /// overtake another of its slot.
+    /// The state of routes when `pending` was last empty: while it is the same, a command can
+    /// overtake another of its slot only if one of the two goes by a bulk link.
     pub(super) routes_seen: u64,
 }
 
@@ -200,6 +203,7 @@ impl Session {
             first: 0,
             ready_bytes: 0,
             asked_bytes: 0,
+            bulk_slots: Vec::new(),
             reply_bytes: REPLY_BYTES_FIRST,
             routes_seen: 0,
         }
@@ -219,6 +223,7 @@ impl Session {
     /// Adds a reply that is due and returns its ticket.
     pub(super) fn push(&mut self, state: State, asked: Option<Asked>, mute: bool) -> u64 {
         self.asked_bytes += asked.map_or(0, |asked| asked.bytes);
+        self.bulk_slots.extend(asked.filter(|asked| asked.to.is_bulk()).map(|asked| asked.slot));
         self.pending.push_back(Pending { state, asked, mute, called: None });
         self.first + self.pending.len() as u64 - 1
     }
@@ -246,9 +251,14 @@ impl Session {
         let bytes = reply.len();
         if let Some(pending) = self.pending(ticket) {
             pending.state = State::Ready(reply);
-            let asked = pending.asked.map_or(0, |asked| asked.bytes);
-            self.asked_bytes -= asked;
+            let asked = pending.asked;
+            self.asked_bytes -= asked.map_or(0, |asked| asked.bytes);
             self.ready_bytes += bytes;
+            if let Some(Asked { slot, .. }) = asked.filter(|asked| asked.to.is_bulk())
+                && let Some(place) = self.bulk_slots.iter().position(|other| *other == slot)
+            {
+                self.bulk_slots.swap_remove(place);
+            }
         }
     }
 
@@ -298,11 +308,14 @@ impl Session {
         over
     }
 
-    /// Whether `asked` could overtake an unanswered command of its slot: one that went elsewhere,
-    /// or was sent before a bounce.
+    /// Whether `asked` could overtake an unanswered command of its slot: one that went elsewhere
+    /// or by another link, or was sent before a bounce.
     pub(super) fn overtakes(&self, asked: &Asked, routes: u64) -> bool {
-        if self.pending.is_empty() || (self.routes_seen == routes && !asked.to.is_bulk()) {
+        if self.pending.is_empty() {
             return false;
+        }
+        if self.routes_seen == routes && !asked.to.is_bulk() {
+            return self.bulk_slots.contains(&asked.slot);
         }
         self.pending.iter().any(|pending| {
             matches!(pending.state, State::Waiting)
@@ -352,4 +365,36 @@ pub enum ReplyTo {
     },
     /// To nobody.
     Nobody,
+}
+
+#[cfg(test)]
+mod tests {
+    use piccolo_ring::group::Lane;
+    use piccolo_schema::ids::NodeId;
+
+    use super::*;
+
+    fn asked(slot: u16, lane: Lane) -> Asked {
+        let to = Destination::Peer(NodeId(2), lane);
+        Asked { slot: Slot::of_hash(slot), to, fence: 0, bytes: 1 }
+    }
+
+    /// The two links to a node have no mutual order, and the order of a slot is that of its
+    /// commands, whichever of two is the large one and whatever routes are.
+    #[test]
+    fn neither_of_a_large_and_a_small_command_of_a_slot_overtakes_the_other() {
+        let address = ([127, 0, 0, 1], 1).into();
+        for (first, second) in [(Lane::Bulk, Lane::Ordinary), (Lane::Ordinary, Lane::Bulk)] {
+            let who = (address, Door::Client);
+            let mut session = Session::new(1, who, Limits::default(), Moment(0));
+            let routes = session.routes_seen;
+            let ticket = session.push(State::Waiting, Some(asked(7, first)), false);
+            assert!(session.overtakes(&asked(7, second), routes), "{second:?} after {first:?}");
+            assert!(!session.overtakes(&asked(7, first), routes), "one link keeps its order");
+            assert!(!session.overtakes(&asked(8, second), routes), "slots have no mutual order");
+            session.push(State::Waiting, Some(asked(8, Lane::Ordinary)), false);
+            session.make_ready(ticket, b"+OK\r\n".to_vec());
+            assert!(!session.overtakes(&asked(7, second), routes), "it has been answered");
+        }
+    }
 }
