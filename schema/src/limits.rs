@@ -23,6 +23,9 @@ pub const FRAME_BYTES_AIM: usize = 256 << 10;
 /// Bytes of a frame between nodes at most: one largest item and what surrounds it.
 pub const FRAME_BYTES_MAX: usize = COMMAND_BYTES_MAX + FRAME_BYTES_AIM + (64 << 10);
 
+/// Bytes of one request or reply between nodes at most: a frame has room for it and its head.
+pub const BODY_BYTES_MAX: usize = FRAME_BYTES_MAX - (64 << 10);
+
 /// Segments of one Cap'n Proto message at most. Our writer makes few, since each one doubles.
 pub const FRAME_SEGMENTS_MAX: usize = 64;
 
@@ -56,4 +59,5 @@ pub const PROTOCOL: (u16, u16) = (1, 1);
 
 const _: () = assert!(ORDINARY_BYTES_MAX < FRAME_BYTES_AIM);
 const _: () = assert!(INLINE_BYTES_MAX < FRAME_BYTES_AIM);
+const _: () = assert!(BODY_BYTES_MAX > COMMAND_BYTES_MAX);
 const _: () = assert!(FRAME_BYTES_MAX > COMMAND_BYTES_MAX + FRAME_BYTES_AIM);

@@ -39,6 +39,7 @@ mod shutdown;
 mod slowlog;
 mod stream;
 mod task;
+mod too_long;
 mod topology;
 mod turn;
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use piccolo_ring::group::Lane;
 use piccolo_schema::ids::{NodeId, Slot};
+use piccolo_schema::limits::BODY_BYTES_MAX;
 use piccolo_schema::link::{Outcome, Request, RequestKind};
 use piccolo_schema::time::Moment;
 use slab::Slab;
@@ -12,7 +13,7 @@ use slab::Slab;
 use super::dispatch::Destination;
 use super::mesh::{Address, Source, Work};
 use super::session::ReplyTo;
-use super::{Shard, replies};
+use super::{Shard, replies, too_long};
 
 /// Time that a client waits for an answer at most. Longer than a failover or a move takes.
 pub(super) const DEADLINE: Duration = Duration::from_secs(5);
@@ -177,6 +178,10 @@ impl Shard {
         };
         if away || (again && self.requests.overtakes(order, slot, (to, fence))) {
             return self.park(id);
+        }
+        if bytes > BODY_BYTES_MAX && matches!(to, Destination::Peer(..)) {
+            let Some(asking) = self.requests.remove(id) else { return };
+            return self.settle_error(asking.reply_to, &too_long::request(bytes));
         }
         let (me, index, now) = (self.me, self.index, self.now.moment);
         let Some(asking) = self.requests.get_mut(id) else { return };

@@ -1,13 +1,14 @@
 //! Work executed where its slot is led.
 
 use piccolo_schema::ids::{Slot, Version};
+use piccolo_schema::limits::BODY_BYTES_MAX;
 use piccolo_schema::link::{Outcome, RequestKind};
 use piccolo_schema::slot_message::Records;
 
 use super::mesh::{Address, Source, Work};
 use super::seat::Seat;
 use super::session::ReplyTo;
-use super::{Shard, replies};
+use super::{Shard, replies, too_long};
 use crate::command::{self, Command, Place};
 use crate::keyspace::{Changes, Keyspace};
 use crate::resp::parse::{Limits, Parsed, Parser};
@@ -82,6 +83,9 @@ impl Shard {
         let waits = self.change(place, |keyspace| {
             run(work.kind, work.body, full, keyspace, &mut Reply::new(&mut reply, work.resp3));
         });
+        if reply.len() > BODY_BYTES_MAX && reply_to.leaves_node() {
+            reply = too_long::shortened(work.kind, &reply, work.resp3);
+        }
         match waits {
             Some(version) => {
                 self.seats[place].gate(version, reply_to, reply.clone());
@@ -287,17 +291,18 @@ pub(super) fn run_command(
 mod tests {
     use std::time::Duration;
 
+    use piccolo_schema::framing::frame_bytes;
     use piccolo_schema::ids::{ClusterId, NodeId};
     use piccolo_schema::key_slot::slot_of;
+    use piccolo_schema::link;
     use piccolo_schema::time::{Moment, Now};
 
     use super::*;
-    use crate::shard::{Control, ShardConfig, Shared};
+    use crate::resp::value;
+    use crate::shard::{Control, ShardConfig, Shared, task};
 
-    /// Its client has been told that its fate is unknown: it is not executed behind its back.
-    #[test]
-    fn work_whose_asker_has_given_it_up_is_not_executed() {
-        let now = Now { moment: Moment(1_000_000), ..Now::default() };
+    /// A shard that leads every slot.
+    fn leader(now: Now) -> Shard {
         let config = ShardConfig {
             index: 0,
             shards: 1,
@@ -309,20 +314,60 @@ mod tests {
         };
         let mut shard = Shard::new(config, now);
         shard.control(Control::Enter { cluster: ClusterId(7), create: true });
+        shard
+    }
+
+    fn work(kind: RequestKind, until: Moment, body: &[u8]) -> Work<'_> {
+        let source = Source { node: NodeId(2), shard: 0 };
+        Work { slot: slot_of(b"k"), kind, resp3: false, fence: 0, source, until, body }
+    }
+
+    /// Its client has been told that its fate is unknown: it is not executed behind its back.
+    #[test]
+    fn work_whose_asker_has_given_it_up_is_not_executed() {
+        let now = Now { moment: Moment(1_000_000), ..Now::default() };
+        let mut shard = leader(now);
         let mut serve = |until: Moment| {
-            let work = Work {
-                slot: slot_of(b"k"),
-                kind: RequestKind::Command,
-                resp3: false,
-                fence: 0,
-                source: Source { node: NodeId(2), shard: 0 },
-                until,
-                body: b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$1\r\nv\r\n",
-            };
-            shard.serve(&work, ReplyTo::Nobody);
+            let body = b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$1\r\nv\r\n";
+            shard.serve(&work(RequestKind::Command, until, body), ReplyTo::Nobody);
             shard.counters.keys
         };
         assert_eq!(serve(now.moment), 0);
         assert_eq!(serve(now.moment + Duration::from_millis(1)), 1);
+    }
+
+    /// A frame that the peer does not take would end the link, with what others asked on it.
+    #[test]
+    fn a_reply_longer_than_a_frame_is_an_error_and_the_link_stays() {
+        let now = Now { moment: Moment(1_000_000), ..Now::default() };
+        let mut shard = leader(now);
+        let until = now.moment + Duration::from_secs(1);
+        let set = task::command(&[b"SET", b"k", &vec![b'x'; 40 << 20]]);
+        shard.serve(&work(RequestKind::Command, until, &set), ReplyTo::Nobody);
+        let stream = shard.accept_link();
+        let twice = [task::command(&[b"GET", b"k"]), task::command(&[b"GET", b"k"])].concat();
+        let asks = [
+            (RequestKind::Command, task::command(&[b"MGET", b"k", b"k"])),
+            (RequestKind::Unit, twice),
+        ];
+        for (id, (kind, body)) in asks.iter().enumerate() {
+            let reply_to = ReplyTo::Link { stream, id: id as u64 };
+            shard.serve(&work(*kind, until, body), reply_to);
+        }
+        shard.write_links();
+        let mut unread = shard.output(stream);
+        let mut told = Vec::new();
+        while let Some(bytes) = frame_bytes(unread).unwrap() {
+            link::read(&unread[..bytes], |item| match item {
+                link::Item::Reply(id, Outcome::Done(reply)) => told.push((id, reply.to_vec())),
+                other => panic!("{other:?}"),
+            })
+            .unwrap();
+            unread = &unread[bytes..];
+        }
+        let [(0, many), (1, unit)] = &told[..] else { panic!("{} replies", told.len()) };
+        assert!(many.starts_with(b"-ERR the reply of 83886"), "{}", many.escape_ascii());
+        let items: Vec<&[u8]> = value::array_items(unit).unwrap().collect();
+        assert_eq!((items.len(), items[0][0], items[1][0]), (2, b'$', b'-'));
     }
 }

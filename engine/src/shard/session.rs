@@ -367,6 +367,17 @@ pub enum ReplyTo {
     Nobody,
 }
 
+impl ReplyTo {
+    /// Whether the reply travels to another node.
+    pub(super) fn leaves_node(self) -> bool {
+        match self {
+            Self::Link { .. } => true,
+            Self::Sibling { address, .. } => matches!(address, super::mesh::Address::Link(..)),
+            Self::Session { .. } | Self::Nobody => false,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use piccolo_ring::group::Lane;

@@ -359,6 +359,7 @@ fn write_id(mut to: wire::id::Builder<'_>, id: u128) {
 mod tests {
     use super::*;
     use crate::framing::frame_bytes;
+    use crate::limits::BODY_BYTES_MAX;
     use crate::link::{Item, read};
 
     /// Whatever is gathered in one turn, each frame stays within what the other end takes, and
@@ -396,6 +397,21 @@ mod tests {
         assert_eq!((&requests, digests), (&sizes.collect(), 1));
         assert_eq!(replies, requests);
         assert!(frames > 5, "{frames} frames");
+    }
+
+    /// The longest request and the longest reply each make a frame that the other end takes.
+    #[test]
+    fn the_longest_bodies_fit_into_frames() {
+        let body = &vec![0; BODY_BYTES_MAX][..];
+        let (kind, slot) = (RequestKind::Unit, Slot::default());
+        let (id, resp3, fence, patience_ms) = (1, false, 0, 5000);
+        let mut batch = Batch::default();
+        batch.push_request(&Request { id, slot, kind, resp3, fence, patience_ms, body });
+        batch.push_reply(2, &Outcome::Done(body));
+        let mut stream = Vec::new();
+        batch.write(&mut stream);
+        let first = frame_bytes(&stream).unwrap().unwrap();
+        assert_eq!(frame_bytes(&stream[first..]), Ok(Some(stream.len() - first)));
     }
 
     /// A peer that claims a term at the end of counting is refused before anybody counts on.
