@@ -193,11 +193,12 @@ impl Group {
             (progress.stage, progress.acked) = (Stage::Lacks, Version::ZERO);
             return;
         }
-        progress.heard = true;
         match progress.stage {
             Stage::Follows => {
-                if last <= progress.sent && last >= progress.acked {
-                    progress.acked = last;
+                // A word that tells nothing new is no sign that all is well: behind a change that
+                // was lost, a follower answers each later one by where it stands still.
+                if last <= progress.sent && last > progress.acked {
+                    (progress.acked, progress.heard) = (last, true);
                 }
                 if progress.acked == progress.sent {
                     progress.lane = Lane::Ordinary;

@@ -34,7 +34,7 @@ pub(super) struct Progress {
     /// Changes stay behind the snapshot on the bulk link until everything sent is acknowledged:
     /// on the other link they could overtake it.
     pub(super) lane: Lane,
-    /// It has said something since the last [`super::Group::resume`].
+    /// It has come further since the last [`super::Group::resume`].
     pub(super) heard: bool,
 }
 

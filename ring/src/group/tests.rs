@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use piccolo_schema::ids::{NodeId, Slot, Version};
-use piccolo_schema::slot_message::{Records, SlotMessage};
+use piccolo_schema::slot_message::{Body, Records, SlotMessage};
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
 
@@ -227,6 +227,28 @@ impl World {
         }
     }
 
+    /// Delivers all that is under way, and what that leads to.
+    fn deliver_all(&mut self) {
+        while self.links.values().any(|queue| !queue.is_empty()) {
+            self.deliver();
+        }
+    }
+
+    /// Makes the second node a voter of the slot that the first one leads.
+    fn add_voter(&mut self) {
+        self.rebalance(1);
+        while self.replicas[0].group.as_ref().unwrap().config().voters.len() < 2 {
+            self.walk();
+            self.deliver_all();
+            self.rebalance(1);
+        }
+        self.deliver_all();
+    }
+
+    fn group(&mut self, node: usize) -> &mut Group {
+        self.replicas[node].group.as_mut().unwrap()
+    }
+
     fn check(&self) {
         let serving =
             self.replicas.iter().filter(|r| r.group.as_ref().is_some_and(Group::serves)).count();
@@ -286,6 +308,25 @@ fn a_slot_moves_without_losing_anything() {
     }
 }
 
+/// Behind a lost change a follower answers every later one, so that it is heard of all the time.
+#[test]
+fn a_change_lost_on_a_link_that_stays_open_is_sent_again_though_others_follow() {
+    let mut world = World::new(0);
+    world.add_voter();
+    world.write();
+    let lost = world.links.get_mut(&(0, 1, false)).and_then(VecDeque::pop_front);
+    assert!(matches!(lost.unwrap().body, Body::Append { .. }));
+    for _ in 0..5 {
+        world.write();
+        world.deliver_all();
+        world.resume();
+    }
+    world.deliver_all();
+    let last = world.group(0).last();
+    assert_eq!((world.group(1).last(), world.group(0).committed()), (last, last));
+    world.check();
+}
+
 /// Prints the line that replays a failure.
 struct Replay(String);
 
@@ -316,7 +357,7 @@ fn a_revival_fences_the_era_before() {
         slot: Slot::default(),
         era: revived.era(),
         term: revived.term(),
-        body: piccolo_schema::slot_message::Body::Ack { last: revived.last(), member: true },
+        body: Body::Ack { last: revived.last(), member: true },
     };
     out.clear();
     old.receive(id(2), word, RING, &mut out);
