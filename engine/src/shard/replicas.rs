@@ -82,6 +82,7 @@ impl Shard {
                 let fault = apply(&mut self.seats[place].moving().aside, self.hasher, &records);
                 self.report_fault(fault);
             }
+            Effect::DropAside => self.bury_aside(place),
             Effect::InstallAside => {
                 let aside = std::mem::take(&mut self.seats[place].moving().aside);
                 self.replace_table(place, aside);
@@ -143,6 +144,7 @@ impl Shard {
 
     /// A snapshot that will never be whole is given back.
     fn bury_aside(&mut self, place: usize) {
+        self.busy.insert(self.slot_at(place));
         if let Some(moving) = &mut self.seats[place].moving {
             let aside = std::mem::take(&mut moving.aside);
             self.graves.push(aside);

@@ -30,6 +30,8 @@ pub enum Effect {
     BeginAside,
     /// Apply these records to what is built aside.
     AddAside(Records),
+    /// The snapshot being built will never be whole: give it back.
+    DropAside,
     /// The snapshot is whole: it takes the place of the entries.
     InstallAside,
     /// This replica leads now, though it may not serve yet: tell the others the route.

@@ -92,17 +92,28 @@ impl Group {
         config: Config,
         out: &mut Vec<Effect>,
     ) {
-        if let Role::Follower { aside, .. } = &mut self.role {
-            *aside = None;
-        }
         // A late snapshot never takes a replica behind what it acknowledged in this term.
         if self.last.term < self.term || last >= self.last {
+            if let Role::Follower { aside, .. } = &mut self.role {
+                *aside = None;
+            }
             self.last = last;
             self.committed = committed;
             self.config_at = last;
             self.config = config;
             out.push(Effect::InstallAside);
+        } else {
+            self.drop_aside(out);
         }
         self.answer(from, out);
+    }
+
+    /// A snapshot under way ends here, and what was built of it is given back.
+    pub(super) fn drop_aside(&mut self, out: &mut Vec<Effect>) {
+        if let Role::Follower { aside, .. } = &mut self.role
+            && aside.take().is_some()
+        {
+            out.push(Effect::DropAside);
+        }
     }
 }

@@ -217,7 +217,7 @@ impl Group {
             if self.is_leader() {
                 out.push(Effect::Deposed);
             }
-            self.follow(term, NodeId::NONE);
+            self.follow(term, NodeId::NONE, out);
         }
         match body {
             Body::Append { prev, committed, changes } => {
@@ -272,8 +272,9 @@ impl Group {
         *self = Self::blank(self.me, self.slot, era, term);
     }
 
-    fn follow(&mut self, term: Term, leader: NodeId) {
+    fn follow(&mut self, term: Term, leader: NodeId, out: &mut Vec<Effect>) {
         debug_assert!(term >= self.term);
+        self.drop_aside(out);
         if term > self.term {
             self.voted = NodeId::NONE;
         }
@@ -320,6 +321,7 @@ impl Group {
     /// Becomes leader of the current term. `stood_for` is who gave it up, known to hold what this
     /// replica holds.
     fn reign(&mut self, stood_for: NodeId, out: &mut Vec<Effect>) {
+        self.drop_aside(out);
         self.voted = self.me;
         let others = self.config.voters.iter().chain(&self.config.learners);
         let others = others.copied().filter(|node| *node != self.me);

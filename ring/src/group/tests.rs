@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use piccolo_schema::ids::{NodeId, Slot, Version};
+use piccolo_schema::ids::{Era, NodeId, Slot, Term, Version};
 use piccolo_schema::slot_message::{Body, Records, SlotMessage};
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
@@ -68,7 +68,7 @@ impl World {
                     self.links.entry(link).or_default().push_back(message);
                 }
                 Effect::Apply(records) => add(&mut replica.entries, &records),
-                Effect::BeginAside => replica.aside.clear(),
+                Effect::BeginAside | Effect::DropAside => replica.aside.clear(),
                 Effect::AddAside(records) => add(&mut replica.aside, &records),
                 Effect::InstallAside => replica.entries = std::mem::take(&mut replica.aside),
                 Effect::Leads => {
@@ -80,6 +80,7 @@ impl World {
                 Effect::Void => panic!("there is one era only"),
                 Effect::Drop => {
                     replica.entries.clear();
+                    replica.aside.clear();
                     replica.group = None;
                 }
                 Effect::Deposed => panic!("nobody is deposed: leaders only give up"),
@@ -250,6 +251,12 @@ impl World {
     }
 
     fn check(&self) {
+        for Replica { group, aside, .. } in &self.replicas {
+            let builds = group.as_ref().is_some_and(|group| {
+                matches!(group.role, super::Role::Follower { aside: Some(_), .. })
+            });
+            assert!(builds || aside.is_empty(), "a part of a snapshot is left");
+        }
         let serving =
             self.replicas.iter().filter(|r| r.group.as_ref().is_some_and(Group::serves)).count();
         assert!(serving <= 1, "{serving} leaders serve");
@@ -325,6 +332,40 @@ fn a_change_lost_on_a_link_that_stays_open_is_sent_again_though_others_follow() 
     let last = world.group(0).last();
     assert_eq!((world.group(1).last(), world.group(0).committed()), (last, last));
     world.check();
+}
+
+/// A snapshot that will never be whole is given back, or its memory would be held for ever.
+#[test]
+fn a_snapshot_of_a_reign_that_is_over_is_given_back() {
+    let mut follower = Group::learn(id(1), Slot::default(), Era::FIRST, Term(1));
+    let (era, mut out) = (follower.era(), Vec::new());
+    let message =
+        |term: u32, body| SlotMessage { slot: Slot::default(), era, term: Term(term), body };
+    follower.receive(id(0), message(1, Body::Open { snapshot: 1, ring: RING }), RING, &mut out);
+    assert!(out.contains(&Effect::BeginAside));
+    out.clear();
+    let (prev, committed, changes) = (Version::ZERO, Version::ZERO, Vec::new());
+    follower.receive(id(2), message(2, Body::Append { prev, committed, changes }), RING, &mut out);
+    assert_eq!(out[0], Effect::DropAside);
+}
+
+/// What a follower acknowledged stays, and the snapshot that would undo it is given back.
+#[test]
+fn a_snapshot_refused_because_it_is_late_is_given_back() {
+    let mut world = World::new(0);
+    world.add_voter();
+    let follower = world.group(1);
+    let (era, term, last) = (follower.era(), follower.term(), follower.last());
+    assert!(last.term == term && last.seq > 0);
+    let message = |body| SlotMessage { slot: Slot::default(), era, term, body };
+    let mut out = Vec::new();
+    follower.receive(id(0), message(Body::Open { snapshot: 9, ring: RING }), RING, &mut out);
+    out.clear();
+    let config = follower.config().clone();
+    let (early, snapshot) = (Version { term, seq: last.seq - 1 }, 9);
+    let close = Body::Close { snapshot, last: early, committed: early, config };
+    follower.receive(id(0), message(close), RING, &mut out);
+    assert_eq!((&out[0], follower.last()), (&Effect::DropAside, last));
 }
 
 /// Prints the line that replays a failure.

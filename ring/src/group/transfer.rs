@@ -57,7 +57,7 @@ impl Group {
             return;
         }
         let given_up = self.term;
-        self.follow(given_up.next(), NodeId::NONE);
+        self.follow(given_up.next(), NodeId::NONE, out);
         self.voted = to;
         self.send_as(given_up, to, Lane::Ordinary, Body::Stand(self.last), out);
     }
@@ -78,11 +78,11 @@ impl Group {
         let majority = self.config.majority() <= 2;
         let able = self.config.has_voter(self.me) && self.config.has_voter(from);
         if able && majority && self.last == last {
-            self.follow(self.term.next(), NodeId::NONE);
+            self.follow(self.term.next(), NodeId::NONE, out);
             return self.reign(from, out);
         }
         // Both votes of the term given up are spent; this one's in the term after goes back.
-        self.follow(self.term.next().next(), NodeId::NONE);
+        self.follow(self.term.next().next(), NodeId::NONE, out);
         self.voted = from;
         self.send(from, Lane::Ordinary, Body::Yield(self.last), out);
     }
