@@ -284,6 +284,7 @@ impl Group {
         for node in asked {
             self.ask(node, out);
         }
+        self.call_off_overdue(out);
     }
 
     /// Followers that need the slot again.

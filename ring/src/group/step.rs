@@ -31,6 +31,10 @@ impl Group {
             return Step::Wait;
         }
         let config = &self.config;
+        let synced = |node: NodeId| {
+            let progress = reign.followers.iter().find(|progress| progress.node == node);
+            progress.is_some_and(|p| p.stage == Stage::Follows && p.acked.term == self.term)
+        };
         let stray = config.learners.iter().find(|node| !desired.contains(node));
         if let Some(&stray) = stray {
             return Step::Remove(stray);
@@ -45,12 +49,16 @@ impl Group {
             return Step::Learn(absent);
         }
         if let Some(&learner) = config.learners.first() {
-            let progress = reign.followers.iter().find(|progress| progress.node == learner);
-            let ready =
-                progress.is_some_and(|p| p.stage == Stage::Follows && p.acked.term == self.term);
-            return if ready { Step::Promote(learner) } else { Step::Wait };
+            return if synced(learner) { Step::Promote(learner) } else { Step::Wait };
         }
-        if first == self.me { Step::Settled } else { Step::Transfer(first) }
+        if first == self.me {
+            Step::Settled
+        } else if synced(first) {
+            Step::Transfer(first)
+        } else {
+            // Work would be held for as long as it takes to bring the target up to date.
+            Step::Wait
+        }
     }
 
     /// Takes a step that [`Self::next_step`] named just now.

@@ -368,6 +368,37 @@ fn a_snapshot_refused_because_it_is_late_is_given_back() {
     assert_eq!((&out[0], follower.last()), (&Effect::DropAside, last));
 }
 
+/// A slot that gives its lead up holds its work: it must not begin to before the target is there.
+#[test]
+fn the_lead_is_given_only_to_one_that_follows() {
+    let mut world = World::new(0);
+    world.add_voter();
+    assert_eq!(world.group(0).next_step(&[id(1)]), Step::Transfer(id(1)));
+    let mut out = Vec::new();
+    world.group(0).link_renewed(id(1), &mut out);
+    assert_eq!(world.group(0).next_step(&[id(1)]), Step::Wait);
+    world.run(0, out);
+    world.deliver_all();
+    assert_eq!(world.group(0).next_step(&[id(1)]), Step::Transfer(id(1)));
+}
+
+/// Nothing has been voted yet: the old leader may still serve, and does.
+#[test]
+fn a_transfer_whose_target_falls_silent_is_called_off() {
+    let mut world = World::new(0);
+    world.add_voter();
+    world.write();
+    world.links.clear();
+    world.rebalance(1);
+    assert!(!world.group(0).serves());
+    for _ in 0..2 {
+        world.resume();
+        world.links.clear();
+    }
+    assert!(world.group(0).serves());
+    assert_eq!(world.group(0).next_step(&[id(1)]), Step::Wait);
+}
+
 /// Prints the line that replays a failure.
 struct Replay(String);
 

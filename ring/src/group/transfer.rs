@@ -14,6 +14,8 @@ use super::{Effect, Group, Lane, Role};
 #[derive(Debug)]
 pub(super) struct Transfer {
     pub(super) to: NodeId,
+    /// It was waiting already when [`Group::resume`] was last called.
+    pub(super) overdue: bool,
 }
 
 impl Group {
@@ -21,7 +23,7 @@ impl Group {
     pub(super) fn begin_transfer(&mut self, to: NodeId, out: &mut Vec<Effect>) {
         debug_assert!(self.serves() && self.config.has_voter(to) && to != self.me);
         if let Role::Leader(reign) = &mut self.role {
-            reign.transfer = Some(Transfer { to });
+            reign.transfer = Some(Transfer { to, overdue: false });
             self.alone = false;
         }
         self.stand_if_due(out);
@@ -49,7 +51,7 @@ impl Group {
     /// Tells the target to stand once it holds everything and everything is committed.
     pub(super) fn stand_if_due(&mut self, out: &mut Vec<Effect>) {
         let Role::Leader(reign) = &mut self.role else { return };
-        let Some(Transfer { to }) = reign.transfer else { return };
+        let Some(Transfer { to, .. }) = reign.transfer else { return };
         let ready = reign
             .find(to)
             .is_some_and(|target| target.stage == Stage::Follows && target.acked == self.last);
@@ -60,6 +62,16 @@ impl Group {
         self.follow(given_up.next(), NodeId::NONE, out);
         self.voted = to;
         self.send_as(given_up, to, Lane::Ordinary, Body::Stand(self.last), out);
+    }
+
+    /// Calls a transfer off whose target has not acknowledged everything within a whole round of
+    /// [`Self::resume`]: what is held here need not wait for a node that may be gone.
+    pub(super) fn call_off_overdue(&mut self, out: &mut Vec<Effect>) {
+        let Role::Leader(reign) = &mut self.role else { return };
+        let Some(transfer) = &mut reign.transfer else { return };
+        if std::mem::replace(&mut transfer.overdue, true) {
+            self.call_off(out);
+        }
     }
 
     /// Says the stand again to whom this replica gave its term: the link may have been lost.
