@@ -71,6 +71,30 @@ struct Parked {
     at: Moment,
 }
 
+/// Where a request went, and in which round of bounces.
+type Way = (Destination, u32);
+
+/// The ways on which requests of some slots are out, each with the order of its first request.
+#[derive(Debug, Default)]
+struct Ways(BTreeMap<Slot, Vec<(Way, u64)>>);
+
+impl Ways {
+    fn note(&mut self, slot: Slot, order: u64, way: Way) {
+        let ways = self.0.entry(slot).or_default();
+        match ways.iter_mut().find(|(other, _)| *other == way) {
+            Some((_, first)) => *first = order.min(*first),
+            None => ways.push((way, order)),
+        }
+    }
+
+    /// Whether an earlier request of the slot is out on another way, so that one of this order
+    /// might be executed before it.
+    fn overtakes(&self, slot: Slot, order: u64, way: Way) -> bool {
+        let ways = self.0.get(&slot);
+        ways.is_some_and(|ways| ways.iter().any(|(other, first)| *other != way && *first < order))
+    }
+}
+
 impl Requests {
     fn insert(&mut self, asking: Asking) -> u64 {
         self.count += 1;
@@ -105,14 +129,19 @@ impl Requests {
         found.into_iter().map(|(_, id)| id).collect()
     }
 
-    /// Whether an earlier request of the slot is out on another way than `way`, so that this one
-    /// might be executed before it.
-    fn overtakes(&self, order: u64, slot: Slot, way: (Destination, u32)) -> bool {
-        self.slab.iter().any(|(_, other)| {
-            other.slot == slot
-                && other.order < order
-                && other.to.is_some_and(|to| (to, other.fence) != way)
-        })
+    /// The ways of the requests of these slots, which are sorted. Looks at every request once, so
+    /// that all requests of a link that is lost are sent again in a time that grows with their
+    /// number, not with its square.
+    fn ways(&self, slots: &[Slot]) -> Ways {
+        let mut ways = Ways::default();
+        for (_, asking) in &self.slab {
+            if let Some(to) = asking.to
+                && slots.binary_search(&asking.slot).is_ok()
+            {
+                ways.note(asking.slot, asking.order, (to, asking.fence));
+            }
+        }
+        ways
     }
 
     pub(super) fn len(&self) -> usize {
@@ -158,16 +187,16 @@ impl Shard {
             deadline,
         };
         let id = self.requests.insert(asking);
-        self.send(id, false);
+        self.send(id, None);
     }
 
-    /// Sends a request to where its slot is thought to be. `again`: not for the first time, which
-    /// its session has seen to be in order.
-    fn send(&mut self, id: u64, again: bool) {
+    /// Sends a request to where its slot is thought to be. `ways`: of those that are out, if it is
+    /// not sent for the first time, which its session has seen to be in order.
+    fn send(&mut self, id: u64, ways: Option<&mut Ways>) {
         let Some(asking) = self.requests.get_mut(id) else { return };
         let (slot, order, bytes) = (asking.slot, asking.order, asking.bytes);
         if self.requests.parked.contains_key(&slot) {
-            return self.park(id);
+            return self.park(id, RETRY);
         }
         let to = self.destination(slot, bytes);
         let fence = self.fences[slot.index()];
@@ -176,8 +205,12 @@ impl Shard {
             Destination::Peer(node, lane) => self.open_link(node, lane).is_none(),
             Destination::Here | Destination::Sibling(_) => false,
         };
-        if away || (again && self.requests.overtakes(order, slot, (to, fence))) {
-            return self.park(id);
+        let way = (to, fence);
+        if away || ways.as_ref().is_some_and(|ways| ways.overtakes(slot, order, way)) {
+            return self.park(id, RETRY);
+        }
+        if let Some(ways) = ways {
+            ways.note(slot, order, way);
         }
         if bytes > BODY_BYTES_MAX && matches!(to, Destination::Peer(..)) {
             let Some(asking) = self.requests.remove(id) else { return };
@@ -216,23 +249,25 @@ impl Shard {
                     end.batch.push_request(&request);
                     self.counters.forwarded += 1;
                 } else {
-                    self.park(id);
+                    self.park(id, RETRY);
                 }
             }
-            Destination::Nowhere => self.park(id),
+            Destination::Nowhere => self.park(id, RETRY),
         }
     }
 
-    fn park(&mut self, id: u64) {
-        let at = self.now.moment + RETRY;
+    /// Keeps a request, to be sent again after `pause` with all others of its slot.
+    fn park(&mut self, id: u64, pause: Duration) {
+        let at = self.now.moment + pause;
         let Some(asking) = self.requests.get_mut(id) else { return };
         asking.to = None;
         let (slot, order) = (asking.slot, asking.order);
         let new = || Parked { ids: VecDeque::new(), at };
-        let ids = &mut self.requests.parked.entry(slot).or_insert_with(new).ids;
+        let parked = self.requests.parked.entry(slot).or_insert_with(new);
+        parked.at = parked.at.min(at);
         // One that comes back from elsewhere was asked before those that wait here.
-        let place = ids.partition_point(|(other, _)| *other < order);
-        ids.insert(place, (order, id));
+        let place = parked.ids.partition_point(|(other, _)| *other < order);
+        parked.ids.insert(place, (order, id));
     }
 
     /// Takes in what became of a request of this shard.
@@ -249,12 +284,9 @@ impl Shard {
                 let bytes = asking.bytes;
                 self.bounced(slot, fence);
                 self.learn_route(route, true);
-                if Some(self.destination(slot, bytes)) == was {
-                    // It knows no better and neither do we: a moment later one of us will.
-                    self.park(id);
-                } else {
-                    self.send(id, true);
-                }
+                // If it knows no better and neither do we, one of us will a moment later.
+                let lost = Some(self.destination(slot, bytes)) == was;
+                self.park(id, if lost { RETRY } else { Duration::ZERO });
             }
             Outcome::Unknown => {
                 let (reply_to, write) = (asking.reply_to, asking.write);
@@ -290,7 +322,7 @@ impl Shard {
                 if *round == fence {
                     *round = round.wrapping_add(1);
                 }
-                self.park(id);
+                self.park(id, RETRY);
             }
         }
     }
@@ -300,9 +332,10 @@ impl Shard {
         let now = self.now.moment;
         let due = self.requests.parked.iter().filter(|(_, parked)| parked.at <= now);
         let due: Vec<Slot> = due.map(|(slot, _)| *slot).collect();
+        let mut ways = self.requests.ways(&due);
         for slot in due {
             let Some(parked) = self.requests.parked.remove(&slot) else { continue };
-            parked.ids.into_iter().for_each(|(_, id)| self.send(id, true));
+            parked.ids.into_iter().for_each(|(_, id)| self.send(id, Some(&mut ways)));
         }
         if now.since(self.requests.looked) < RETRY * 20 {
             return;
@@ -322,7 +355,13 @@ impl Shard {
 
 #[cfg(test)]
 mod tests {
+    use piccolo_schema::ids::ClusterId;
+    use piccolo_schema::key_slot::slot_of;
+    use piccolo_schema::time::Now;
+
     use super::*;
+    use crate::resp::parse::Limits;
+    use crate::shard::{Control, ShardConfig, Shared, task};
 
     fn asking(slot: Slot) -> Asking {
         Asking {
@@ -351,13 +390,42 @@ mod tests {
         assert_eq!(requests.ids(|_| true), ids);
         let orders = ids.iter().map(|id| requests.get_mut(*id).unwrap().order);
         let orders: Vec<u64> = orders.collect();
+        let ways = requests.ways(&[slot]);
         for (order, first) in orders.iter().zip([true, false, false, false, false]) {
-            assert_eq!(requests.overtakes(*order, slot, (Destination::Here, 0)), !first);
+            assert_eq!(ways.overtakes(slot, *order, (Destination::Here, 0)), !first);
+            assert!(!ways.overtakes(slot, *order, (Destination::Nowhere, 0)));
         }
         assert_eq!(requests.bytes(), 15);
         for id in ids {
             assert!(requests.remove(id).is_some());
         }
         assert_eq!(requests.bytes(), 0);
+    }
+
+    /// Once a look at all of them for each took minutes.
+    #[test]
+    fn a_hundred_thousand_requests_that_waited_are_sent_again_in_one_turn() {
+        let mut now = Now::default();
+        let config = ShardConfig {
+            index: 0,
+            shards: 1,
+            me: NodeId(1),
+            password: None,
+            limits: Limits::default(),
+            memory_max: 0,
+            shared: [Shared::default()].into(),
+        };
+        let mut shard = Shard::new(config, now);
+        for number in 0..100_000 {
+            let key = number.to_string();
+            let body = task::command(&[b"SET", key.as_bytes(), b"v"]);
+            let (slot, way) = (slot_of(key.as_bytes()), (false, true));
+            shard.ask(slot, RequestKind::Command, way, body, ReplyTo::Nobody);
+        }
+        shard.control(Control::Enter { cluster: ClusterId(7), create: true });
+        now.moment = now.moment + RETRY;
+        shard.set_now(now);
+        shard.tend_requests();
+        assert_eq!((shard.requests.len(), shard.counters.keys), (0, 100_000));
     }
 }
