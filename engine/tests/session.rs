@@ -312,3 +312,18 @@ fn what_is_not_kept_is_told_as_such() {
          -ERR syntax error\n-ERR WAITAOF cannot be used: no appendonly file is kept here\n"
     );
 }
+
+#[test]
+fn clients_are_listed_by_id() {
+    let mut node = Node::new(None);
+    let other = node.shard.accept_client(([127, 0, 0, 1], 2).into(), Door::Client);
+    let third = node.shard.accept_client(([127, 0, 0, 1], 3).into(), Door::Client);
+    let id_of = |node: &mut Node, client| {
+        node.told_to(client, "CLIENT ID\n").0.trim_matches([':', '\n']).to_owned()
+    };
+    let (other, third) = (id_of(&mut node, other), id_of(&mut node, third));
+    let (told, _) = node.told(&format!("CLIENT LIST ID {other} {third} 999\n"));
+    let ids: Vec<&str> = told.lines().filter_map(|line| line.strip_prefix("id=")).collect();
+    assert_eq!(ids.len(), 2, "{told}");
+    assert!(ids[0].starts_with(&format!("{other} ")) && ids[1].starts_with(&format!("{third} ")));
+}

@@ -9,7 +9,7 @@ use super::spec::{Command, Group, Place};
 const NOTES: &[(&str, &str)] = &[
     ("client|getredir", "Always -1."),
     ("client|kill", "By `ID`, `ADDR`, `TYPE normal`, `SKIPME`."),
-    ("client|list", "Only of type `normal`: there are no others."),
+    ("client|list", "By `ID`, or `TYPE normal`: there are no other types."),
     ("client|no-evict", "Accepted; no client is ever evicted."),
     ("client|no-touch", "Accepted; no use of keys is kept."),
     ("client|pause", "At most an hour. Clients of other nodes go on; so do expiry and moves."),

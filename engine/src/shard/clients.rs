@@ -73,15 +73,23 @@ pub(super) fn parse(args: &Args<'_>, now: Moment) -> Result<Client, String> {
             b"skip" => ReplyMode::Skip,
             _ => return Err("ERR syntax error".into()),
         })),
-        (b"list", 2) => Client::Ask(Errand::ListClients, Form::Text),
+        (b"list", 2) => Client::Ask(Errand::ListClients(None), Form::Text),
         (b"list", 4)
             if args.get(2).eq_ignore_ascii_case(b"type")
                 && args.get(3).eq_ignore_ascii_case(b"normal") =>
         {
-            Client::Ask(Errand::ListClients, Form::Text)
+            Client::Ask(Errand::ListClients(None), Form::Text)
         }
         (b"list", 4) if args.get(2).eq_ignore_ascii_case(b"type") => {
             return Err(unknown_type(args.get(3)));
+        }
+        (b"list", 4..) if args.get(2).eq_ignore_ascii_case(b"id") => {
+            let ids = args.iter().skip(3).map(number::parse_i64);
+            // Redis takes any number, and lists nobody for those below 1.
+            let ids = ids.map(|id| id.map(|id| u64::try_from(id).unwrap_or(0)));
+            let ids: Option<Vec<u64>> = ids.collect();
+            let ids = ids.ok_or("ERR Invalid client ID")?;
+            Client::Ask(Errand::ListClients(Some(ids)), Form::Text)
         }
         (b"kill", 3) => {
             let address = Some(String::from_utf8_lossy(args.get(2)).into_owned());
@@ -236,13 +244,16 @@ impl Shard {
     pub(super) fn run_errand(&mut self, errand: &Errand, answer: &mut Vec<u8>) {
         let mut reply = Reply::new(answer, false);
         match errand {
-            Errand::ListClients => {
+            Errand::ListClients(ids) => {
                 let now = self.now.moment;
                 let lines: String = self
                     .streams
                     .iter()
                     .filter_map(|stream| match &stream.role {
-                        Role::Client(session) => Some(line(session, now)),
+                        Role::Client(session) => {
+                            let wanted = ids.as_ref().is_none_or(|ids| ids.contains(&session.id));
+                            wanted.then(|| line(session, now))
+                        }
                         Role::Inlink(_) | Role::Outlink(_) => None,
                     })
                     .collect();

@@ -80,8 +80,8 @@ pub struct MeshBatch {
 /// A question to a shard as such.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Errand {
-    /// Lines of CLIENT LIST for its connections.
-    ListClients,
+    /// Lines of CLIENT LIST for its connections: all, or those of these ids.
+    ListClients(Option<Vec<u64>>),
     /// End the connections that match; how many did.
     KillClients(super::clients::Filter),
     /// Let the commands of its clients wait, all or those that write.
