@@ -29,6 +29,14 @@ pub enum ServeError {
     /// The system refused something.
     #[error("the system refused what a node needs: {0}")]
     System(io::Error),
+    /// A core that this process may not use.
+    #[error("--pin: core {core} is not there, or not for this process (it may use {cores})")]
+    NoSuchCore {
+        /// As given.
+        core: usize,
+        /// Those that it may use.
+        cores: String,
+    },
     /// `--create`, but there is a cluster.
     #[error("a cluster is there already: {by} answered (use --join {by} instead of --create)")]
     CreateRefused {

@@ -107,7 +107,7 @@ fn start_shards(
         .collect::<Result<Vec<_>, _>>()
         .map_err(ServeError::System)?;
     let (wiring, ends) = handoff::wire(&bells, reactor, requests);
-    let cores = pin::cores(&config.pin, shards);
+    let cores = pin::cores(&config.pin, shards)?;
     let mut threads = Vec::new();
     for (index, (poll, end)) in (0..shards).zip(polls.into_iter().zip(ends)) {
         let shard = Shard::new(

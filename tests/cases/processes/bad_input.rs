@@ -202,6 +202,7 @@ fn wrong_command_lines_say_what_to_do_in_one_line() {
         (&["--create", "--shards", "0"], "shards"),
         (&["--create", "--shards", "many"], "shards"),
         (&["--create", "--pin", "sometimes"], "pin"),
+        (&["--create", "--pin", "100000"], "core 100000"),
         (&["--create", "--max-memory", "lots"], "max-memory"),
         (&["--create", "--data-dir", &data], "data-dir"),
         (&["--create", "--replicas", "3"], "replicas"),
