@@ -148,6 +148,16 @@ pub enum ConfigError {
         /// As given.
         address: SocketAddr,
     },
+    /// A peer address beyond this machine without a password: whoever reaches it can join, and
+    /// with that read and write every key.
+    #[error(
+        "--peer {address} is open to other machines, and links between nodes ask for no password: \
+         keep them in a network of their own and set --requirepass too, or listen on 127.0.0.1"
+    )]
+    OpenPeer {
+        /// As given.
+        address: SocketAddr,
+    },
     /// An admin address beyond this machine; the admin listener asks for no password.
     #[error(
         "--admin {address} is open to other machines, and the admin listener asks for no \

@@ -127,7 +127,9 @@ fn wide_addresses_are_refused_unless_guarded() {
         "--client: others cannot reach 0.0.0.0:7379: name the address that they shall use with \
          --advertise-client"
     );
-    assert!(refusal("--create --peer [::]:7380").contains("--advertise-peer"));
+    assert!(refusal("--create --peer 10.0.0.1:7380").contains("set --requirepass too"));
+    let peer = "--create --requirepass secret --peer [::]:7380";
+    assert!(refusal(peer).contains("--advertise-peer"));
     let config = config(&format!("{open} --advertise-client 10.0.0.1:7379"));
     assert_eq!(config.requirepass.as_deref(), Some("secret"));
     assert_eq!(config.advertise_cluster_client, "10.0.0.1:7382".parse().unwrap());
@@ -216,7 +218,7 @@ fn every_setting_reads_its_environment_variable() {
 fn a_printed_configuration_gives_the_same_one() {
     for line in [
         "--create",
-        "--join a:1,b:2,c:3 --expect 2 --name anna --client 127.0.0.1:1 --peer 10.0.0.1:2 \
+        "--join a:1,b:2,c:3 --expect 2 --name anna --client 127.0.0.1:1 --peer 127.0.0.2:2 \
          --admin 127.0.0.1:3 --advertise-client 10.0.0.1:4 --advertise-peer 10.0.0.1:5 \
          --pin 0,3 --max-memory 1500k --value-bytes-max 1m --zone r1 --weight 3 --drain 5 \
          --down-grace 6 --clients-max 7 --log-level debug",

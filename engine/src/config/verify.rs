@@ -148,6 +148,9 @@ impl Addresses {
                 return Err(ConfigError::OpenClient { flag, address });
             }
         }
+        if !peer.ip().is_loopback() && settings.requirepass.is_none() {
+            return Err(ConfigError::OpenPeer { address: peer });
+        }
         if !admin.ip().is_loopback() {
             return Err(ConfigError::OpenAdmin { address: admin });
         }
