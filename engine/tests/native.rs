@@ -455,3 +455,16 @@ fn a_client_of_a_node_that_leaves_is_told_so_behind_its_answers() {
     assert!(said.ends_with("Leaving: this node is leaving; "), "{said}");
     assert!(client.closed);
 }
+
+/// Else whoever reaches the port makes the node hold a value of the largest size per connection.
+#[test]
+fn what_a_stranger_announces_behind_a_frame_is_refused_before_it_comes() {
+    let mut stranger = stranger(Some("secret"), Limits::default());
+    let mut bytes = PREFACE.to_vec();
+    let (value, condition, expiry) = (Value::Behind(60 << 20), Condition::Always, Expiry::Never);
+    let op = Op::Set(Set { value, condition, expiry, meta: b"" });
+    kv::write_request(&Request { id: 1, key: b"k", op }, &mut bytes);
+    assert_eq!(stranger.said(&bytes), "Malformed: a request before the hello; ");
+    assert!(stranger.closed);
+}
+

@@ -49,11 +49,12 @@ impl Inbox {
         self.bytes.extend_from_slice(bytes);
     }
 
-    /// Makes room at once for a command known to be long, so that it is not copied as it grows.
+    /// Makes room at once for a command known to be long, so that it is not copied as it grows:
+    /// for `bytes`, those that are there included. Said again while it comes in.
     pub(super) fn expect(&mut self, bytes: usize) {
         if bytes > BUFFER_BYTES_KEPT {
             self.compact();
-            self.bytes.reserve_exact(bytes);
+            self.bytes.reserve_exact(bytes.saturating_sub(self.bytes.len()));
         }
     }
 
@@ -232,5 +233,22 @@ impl Streams {
             stream.ready = true;
             self.ready.push(key);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn room_for_a_long_command_is_made_once_and_not_larger_than_it_is() {
+        let mut inbox = Inbox::default();
+        inbox.extend(&[0; 100]);
+        inbox.consume(50);
+        for _ in 0..100 {
+            inbox.expect(1_000_050);
+            inbox.extend(&[0; 10_000]);
+        }
+        assert_eq!((inbox.len(), inbox.bytes.capacity()), (1_000_050, 1_000_050));
     }
 }

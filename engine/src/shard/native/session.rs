@@ -32,6 +32,8 @@ const TURN_REQUESTS: usize = 1024;
 /// Keys that a page has about, unless the client says otherwise, and at most.
 const PAGE_KEYS: (usize, usize) = (100, 10_000);
 
+const BEFORE_HELLO: &str = "a request before the hello";
+
 /// What a session of a native client has beside that of any other.
 #[derive(Debug, Default)]
 pub(in crate::shard) struct Native {
@@ -190,6 +192,10 @@ impl Shard {
             }
             return Ok(None);
         };
+        if !native.greeted && extent.behind > 0 {
+            // A stranger is not waited for: a hello has nothing behind it.
+            return Err(Fault::new(Reason::Malformed, BEFORE_HELLO));
+        }
         if extent.behind > value_max {
             let detail =
                 format!("a value of {} bytes; at most {value_max} are taken", extent.behind);
@@ -214,7 +220,7 @@ impl Shard {
         match item {
             Item::Hello(hello) if !native.greeted => self.greet_native(key, hello).map(|()| true),
             Item::Request(request) if native.greeted => Ok(self.take_request(key, request, value)),
-            Item::Request(_) => Err(Fault::new(Reason::Malformed, "a request before the hello")),
+            Item::Request(_) => Err(Fault::new(Reason::Malformed, BEFORE_HELLO)),
             Item::Hello(_) => Err(Fault::new(Reason::Malformed, "a second hello")),
             Item::Welcome(_) | Item::Refuse(_) | Item::Reply(_) => {
                 Err(Fault::new(Reason::Malformed, "what only nodes say"))
