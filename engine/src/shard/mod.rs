@@ -180,7 +180,7 @@ pub struct Shard {
     resumed: Moment,
     stated: Moment,
     stated_to: usize,
-    expiry_place: usize,
+    expiry: expiry::Expiry,
 }
 
 /// An answer for a task of a connection: its ticket, and part and content of the answer.
@@ -247,7 +247,7 @@ impl Shard {
             resumed: now.moment,
             stated: now.moment,
             stated_to: 0,
-            expiry_place: 0,
+            expiry: expiry::Expiry::default(),
         };
         shard.set_memory_max(memory_max);
         shard
@@ -419,8 +419,11 @@ impl Shard {
             self.tend_links();
             self.tend_sessions();
             self.state_routes();
-            self.expire();
+            self.expiry.goes_on = true;
             self.shared[usize::from(self.index)].publish_rest(&self.counters);
+        if self.expiry.goes_on {
+            self.expire();
+        }
         }
         self.tend_unsettled();
         self.tend_moves();
@@ -434,8 +437,8 @@ impl Shard {
 
     /// When the shard wants its next turn though nothing comes in.
     pub fn deadline(&self) -> Moment {
-        if !self.streams.ready.is_empty() || !self.task_inputs.is_empty() || !self.graves.is_empty()
-        {
+        let waits = self.streams.ready.is_empty() && self.task_inputs.is_empty();
+        if !waits || !self.graves.is_empty() || self.expiry.goes_on {
             return self.now.moment;
         }
         let pause = self.client_pause.map_or(Moment::NEVER, pause::ClientPause::until);

@@ -256,7 +256,8 @@ impl SlotTable {
 
     /// Finds entries that have ended by `now` and hands (hash, key) of each to `take`, looking at
     /// about `entries_max` entries from where the last call stopped, and at none behind the last.
-    /// The caller deletes them; until then they are found again, in the next round.
+    /// The caller deletes them; until then they are found again, in the next round. Returns how
+    /// many were looked at, a part that is passed over counting as one.
     ///
     /// After a whole round without changes [`Self::first_expiry`] is exact, save that a part of a
     /// large table whose own bound is still ahead of `now` is passed over: then it may be a bound
@@ -268,10 +269,11 @@ impl SlotTable {
         now: UnixMillis,
         entries_max: usize,
         mut take: impl FnMut(u64, &[u8]),
-    ) {
+    ) -> usize {
         let begin = Sweep { at: 0, first_expiry: u64::MAX };
         let mut sweep = self.sweep.take().map_or(begin, |sweep| *sweep);
-        let mut left = entries_max.max(1);
+        let entries_max = entries_max.max(1);
+        let mut left = entries_max;
         loop {
             let (first, behind) = self.parts.bounds(sweep.at);
             let pass_over = sweep.at == first
@@ -292,7 +294,7 @@ impl SlotTable {
                 if let Parts::Many(directory) = &mut self.parts {
                     directory.settle_first_expiry();
                 }
-                return;
+                return entries_max - left;
             };
             sweep.at = behind;
             if left == 0 {
@@ -300,6 +302,7 @@ impl SlotTable {
             }
         }
         self.sweep = Some(Box::new(sweep));
+        entries_max - left
     }
 
     /// Sweeps the rest of one part. Returns where to go on, `None` if the part has been looked at
