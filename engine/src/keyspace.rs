@@ -245,6 +245,12 @@ impl<'a> Keyspace<'a> {
         there
     }
 
+    /// Deletes the entry under `key`, as a change even if there is none: the version told for it
+    /// is nobody else's then.
+    pub fn forget(&mut self, key: Key<'_>) {
+        self.remove_stored(key);
+    }
+
     /// Deletes every entry; the table that held them is returned, to be dropped in steps.
     pub fn clear(&mut self) -> SlotTable {
         let old = std::mem::take(self.table);

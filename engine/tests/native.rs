@@ -242,6 +242,18 @@ fn a_scan_finds_every_key_of_a_prefix_and_nothing_else() {
     assert_eq!(scan(b"", b""), "a*b:1 a*b:2 axb:3 b");
 }
 
+/// Else the next write has the version that this one was told, and passes for it.
+#[test]
+fn a_set_that_has_ended_already_has_a_version_of_its_own() {
+    let mut client = client();
+    let ended = Expiry::AtMs(1);
+    let v = version(&client.set("k", b"a", Condition::Always, ended));
+    let v2 = version(&client.set("k", b"b", Condition::Always, ended));
+    let v3 = version(&client.put("k", b"c"));
+    assert!(v < v2 && v2 < v3, "{v} {v2} {v3}");
+    assert_eq!(client.set("k", b"d", Condition::Version(v), ended), format!("unmet v{v3}"));
+}
+
 #[test]
 fn a_long_value_travels_behind_its_frame_both_ways() {
     let mut client = client();
@@ -406,6 +418,18 @@ fn what_is_not_this_protocol_is_refused_and_cut_off() {
     assert!(said.contains("not 7 to 9") && future.closed, "{said}");
 }
 
+/// Else whoever reaches the port makes the node hold a value of the largest size per connection.
+#[test]
+fn what_a_stranger_announces_behind_a_frame_is_refused_before_it_comes() {
+    let mut stranger = stranger(Some("secret"), Limits::default());
+    let mut bytes = PREFACE.to_vec();
+    let (value, condition, expiry) = (Value::Behind(60 << 20), Condition::Always, Expiry::Never);
+    let op = Op::Set(Set { value, condition, expiry, meta: b"" });
+    kv::write_request(&Request { id: 1, key: b"k", op }, &mut bytes);
+    assert_eq!(stranger.said(&bytes), "Malformed: a request before the hello; ");
+    assert!(stranger.closed);
+}
+
 /// What comes before a fault is answered, what comes behind is not read.
 #[test]
 fn a_fault_is_told_behind_the_answers_before_it() {
@@ -455,16 +479,3 @@ fn a_client_of_a_node_that_leaves_is_told_so_behind_its_answers() {
     assert!(said.ends_with("Leaving: this node is leaving; "), "{said}");
     assert!(client.closed);
 }
-
-/// Else whoever reaches the port makes the node hold a value of the largest size per connection.
-#[test]
-fn what_a_stranger_announces_behind_a_frame_is_refused_before_it_comes() {
-    let mut stranger = stranger(Some("secret"), Limits::default());
-    let mut bytes = PREFACE.to_vec();
-    let (value, condition, expiry) = (Value::Behind(60 << 20), Condition::Always, Expiry::Never);
-    let op = Op::Set(Set { value, condition, expiry, meta: b"" });
-    kv::write_request(&Request { id: 1, key: b"k", op }, &mut bytes);
-    assert_eq!(stranger.said(&bytes), "Malformed: a request before the hello; ");
-    assert!(stranger.closed);
-}
-

@@ -172,7 +172,7 @@ fn try_set(
     }
     let created = old.is_none();
     if expires.is_some_and(|at| at <= now) {
-        keyspace.remove(key);
+        keyspace.forget(key);
     } else {
         keyspace.put_meta(key, value, meta, expires);
     }
