@@ -14,7 +14,7 @@ use piccolo_schema::kv::{
     self, Answer, Condition, Entry, Expiry, Extent, GetKind, Hello, Item, Node, Op, PREFACE,
     PROTOCOL, Reply, Request, RequestBatch, Scan, Set, Topology, Value,
 };
-use piccolo_schema::limits::FRAME_BYTES_MAX;
+use piccolo_schema::limits::{FRAME_BYTES_AIM, FRAME_BYTES_MAX};
 use piccolo_schema::time::{Moment, Now, UnixMillis};
 
 const WALL: u64 = 1_700_000_000_000;
@@ -240,6 +240,43 @@ fn a_scan_finds_every_key_of_a_prefix_and_nothing_else() {
     assert_eq!(scan(b"a*b:", b""), "a*b:1 a*b:2");
     assert_eq!(scan(b"", b"a*b:*"), "a*b:1 a*b:2 axb:3");
     assert_eq!(scan(b"", b""), "a*b:1 a*b:2 axb:3 b");
+}
+
+/// Clients refuse a frame above the limit, and would be told the same page for ever.
+#[test]
+fn a_page_of_long_keys_stays_far_below_the_longest_frame() {
+    let mut client = client();
+    let long = "x".repeat(60_000);
+    let keys: Vec<String> = (0..60)
+        .map(|i| if i % 2 == 0 { format!("{{t}}{i:02}{long}") } else { format!("{i:02}{long}") })
+        .collect();
+    for key in &keys {
+        client.put(key, b"");
+    }
+    let (mut cursor, mut found) = (0, Vec::new());
+    loop {
+        let scan = Scan { cursor, count: 10_000, prefix: b"", pattern: b"" };
+        let mut bytes = Vec::new();
+        kv::write_request(&Request { id: 1, key: b"", op: Op::Scan(scan) }, &mut bytes);
+        let told = client.exchange(&bytes);
+        assert!(told.len() < 3 * FRAME_BYTES_AIM, "{} bytes", told.len());
+        each(&told, |item, _| {
+            let Item::Reply(Reply { answer: Answer::Page { cursor: next, keys }, .. }) = item
+            else {
+                panic!("no page")
+            };
+            cursor = next;
+            found.extend(keys.iter().map(|key| String::from_utf8_lossy(key).into_owned()));
+        });
+        if cursor == 0 {
+            break;
+        }
+    }
+    found.sort();
+    found.dedup();
+    let mut keys = keys;
+    keys.sort();
+    assert!(found == keys, "{} of {} keys", found.len(), keys.len());
 }
 
 /// Else the next write has the version that this one was told, and passes for it.

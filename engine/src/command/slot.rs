@@ -1,5 +1,7 @@
 //! Commands about keys as such, and the parts of one slot in sweeps over all.
 
+use piccolo_schema::limits::FRAME_BYTES_AIM;
+
 use super::bad_argument::BadArgument;
 use super::{glob, key_at};
 use crate::keyspace::Keyspace;
@@ -8,6 +10,9 @@ use crate::resp::{Args, Reply, number};
 /// Entries that one step of a SCAN looks at, at most, whatever COUNT asks for: about a
 /// millisecond of work.
 const SCAN_ENTRIES_MAX: usize = 4096;
+
+/// Bytes of keys from which on a step of a SCAN finds no more: a page of them goes into one frame.
+const SCAN_BYTES_MAX: usize = FRAME_BYTES_AIM;
 
 /// TYPE
 pub(super) fn kind(args: &Args<'_>, keyspace: &mut Keyspace<'_>, reply: &mut Reply<'_>) {
@@ -36,7 +41,8 @@ pub(super) fn count(_: &Args<'_>, keyspace: &mut Keyspace<'_>, reply: &mut Reply
 }
 
 /// `SLOT.SCAN cursor count [MATCH pattern] [TYPE type]`: looks at about `count` entries whose
-/// hash is at least `cursor`; replies the cursor to go on from, null at the end, and the keys.
+/// hash is at least `cursor`, fewer if their keys are long; replies the cursor to go on from, null
+/// at the end, and the keys.
 pub(super) fn scan(args: &Args<'_>, keyspace: &mut Keyspace<'_>, reply: &mut Reply<'_>) {
     let Some(scan) = Scan::parse(args) else { return BadArgument::Syntax.write(reply) };
     let mut found = Found::default();
@@ -44,7 +50,7 @@ pub(super) fn scan(args: &Args<'_>, keyspace: &mut Keyspace<'_>, reply: &mut Rep
         if scan.strings && scan.pattern.is_none_or(|pattern| glob::matches(pattern, key)) {
             found.push(key);
         }
-        true
+        found.bulks.len() < SCAN_BYTES_MAX
     });
     reply.array(2);
     match next {

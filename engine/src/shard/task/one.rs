@@ -19,23 +19,38 @@ pub(in crate::shard) enum Question {
 #[derive(Debug)]
 pub(in crate::shard) struct One {
     question: Question,
+    slot: Slot,
     ask: Option<Ask>,
     done: bool,
+    /// The answer, if it is not keys; an error if it is one.
     answer: Vec<u8>,
+    keys: Vec<u8>,
+    keys_count: usize,
 }
 
 impl One {
     /// `here`: this node leads the slot; others hold no keys that it could tell.
     pub(in crate::shard) fn new(slot: Slot, question: Question, here: bool) -> Self {
-        let body = match question {
+        let (answer, keys) = (Vec::new(), Vec::new());
+        let done = !here || question == Question::Keys(0);
+        let mut one = Self { question, slot, ask: None, done, answer, keys, keys_count: 0 };
+        if !done {
+            one.ask_from(b"0");
+        }
+        one
+    }
+
+    /// Asks for the count, or for keys from a hash on: each step of a scan is bounded.
+    fn ask_from(&mut self, hash: &[u8]) {
+        let body = match self.question {
             Question::Count => command(&[b"SLOT.COUNT"]),
             Question::Keys(count) => {
-                command(&[b"SLOT.SCAN", b"0", count.max(1).to_string().as_bytes()])
+                let missing = count - self.keys_count;
+                command(&[b"SLOT.SCAN", hash, missing.to_string().as_bytes()])
             }
         };
-        let ask = Ask { part: 0, slot, kind: RequestKind::Sweep, write: false, body };
-        let answer = Vec::new();
-        Self { question, ask: here.then_some(ask), done: !here, answer }
+        let (slot, kind) = (self.slot, RequestKind::Sweep);
+        self.ask = Some(Ask { part: 0, slot, kind, write: false, body });
     }
 
     pub(super) fn poll(&mut self) -> Vec<Ask> {
@@ -43,7 +58,28 @@ impl One {
     }
 
     pub(super) fn take(&mut self, answer: &[u8]) {
-        (self.answer, self.done) = (answer.to_vec(), true);
+        self.done = true;
+        let Question::Keys(count) = self.question else {
+            self.answer = answer.to_vec();
+            return;
+        };
+        if is_error(answer) {
+            self.answer = answer.to_vec();
+            return;
+        }
+        let mut parts = value::array_items(answer).into_iter().flatten();
+        let next = parts.next().and_then(value::bulk);
+        let keys = parts.next().and_then(value::array_items).into_iter().flatten();
+        for key in keys.take(count - self.keys_count) {
+            self.keys.extend_from_slice(key);
+            self.keys_count += 1;
+        }
+        if let Some(hash) = next
+            && self.keys_count < count
+        {
+            self.done = false;
+            self.ask_from(hash);
+        }
     }
 
     pub(super) fn done(&self) -> bool {
@@ -56,14 +92,9 @@ impl One {
         }
         match self.question {
             Question::Count => reply.integer(value::integer(&self.answer).unwrap_or(0)),
-            Question::Keys(count) => {
-                let parts = value::array_items(&self.answer).into_iter().flatten().nth(1);
-                let keys = parts.and_then(value::array_items).into_iter().flatten();
-                let keys: Vec<&[u8]> = keys.take(count).collect();
-                reply.array(keys.len());
-                for key in keys {
-                    reply.raw(key);
-                }
+            Question::Keys(_) => {
+                reply.array(self.keys_count);
+                reply.raw(&self.keys);
             }
         }
     }

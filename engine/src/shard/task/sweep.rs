@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use piccolo_schema::ids::Slot;
+use piccolo_schema::limits::FRAME_BYTES_AIM;
 use piccolo_schema::link::RequestKind;
 
 use super::{Ask, command, is_error};
@@ -16,6 +17,10 @@ const WINDOW_SLOTS: u16 = 256;
 
 /// Slots that one SCAN looks at most: a call over an empty cluster must return, too.
 const SCAN_SLOTS_MAX: u16 = 1024;
+
+/// Bytes of keys from which on a page of a SCAN takes in no further slot, whatever COUNT asks for:
+/// it is far below what a frame may hold.
+const PAGE_BYTES_MAX: usize = FRAME_BYTES_AIM;
 
 /// Bits of a SCAN cursor that say where in its slot the walk goes on: the top ones of a hash.
 const CURSOR_HASH_BITS: u32 = 48;
@@ -194,8 +199,8 @@ impl Sweep {
         }
     }
 
-    /// Joins the answers of a window in the order of slots, up to the count wanted; what lies
-    /// behind that is asked again by the next call.
+    /// Joins the answers of a window in the order of slots, up to the count wanted or to the bytes
+    /// of a page; what lies behind that is asked again by the next call.
     fn join_window(&mut self) {
         let SweepKind::Scan { count, .. } = self.kind else { return };
         for (number, answer) in std::mem::take(&mut self.answers) {
@@ -212,7 +217,8 @@ impl Sweep {
                 }
                 None => (u64::from(number) + 1) << CURSOR_HASH_BITS,
             };
-            if next.is_some() || self.keys_count >= count {
+            let full = self.keys_count >= count || self.keys.len() >= PAGE_BYTES_MAX;
+            if next.is_some() || full {
                 self.finished = true;
                 break;
             }
