@@ -249,6 +249,40 @@ fn a_slow_turn_is_logged_with_its_last_command() {
 }
 
 #[test]
+fn a_slow_turn_tells_what_it_ended_with_though_the_client_has_gone() {
+    let mut node = Node::new(None);
+    let (_, closes) = node.told("CLIENT SETNAME me\nAUTH hush\nQUIT\n");
+    assert!(closes);
+    node.shard.closed(node.client);
+    node.shard.turn_took(Duration::from_secs(1));
+    let other = node.shard.accept_client(([127, 0, 0, 1], 2).into(), Door::Client);
+    let entry = "*1\n*6\n:0\n:1700000000\n:1000000\n*2\n$4\nQUIT\n\
+                 $33\n(last of 3 commands in this turn)\n$11\n127.0.0.1:1\n$2\nme\n";
+    assert_eq!(node.told_to(other, "SLOWLOG GET\n").0, entry);
+}
+
+#[test]
+fn a_slow_turn_tells_what_a_client_ended_itself_with() {
+    let mut node = Node::new(None);
+    node.told("CLIENT KILL 127.0.0.1:1\n");
+    node.shard.turn_took(Duration::from_secs(1));
+    let other = node.shard.accept_client(([127, 0, 0, 1], 2).into(), Door::Client);
+    let (told, _) = node.told_to(other, "SLOWLOG GET\n");
+    assert!(told.ends_with("*1\n$11\nclient|kill\n$11\n127.0.0.1:1\n$0\n\n"), "{told}");
+}
+
+#[test]
+fn a_slow_turn_does_not_tell_passwords() {
+    let mut node = Node::new(Some("hush"));
+    for lines in ["AUTH hush\n", "HELLO 2 AUTH default hush\n", "CONFIG SET requirepass hush\n"] {
+        node.told(lines);
+        node.shard.turn_took(Duration::from_secs(1));
+    }
+    let (told, _) = node.told("SLOWLOG GET\n");
+    assert!(told.starts_with("*3\n") && !told.contains("hush"), "{told}");
+}
+
+#[test]
 fn paused_clients_wait_and_lose_nothing() {
     let mut node = Node::new(None);
     let other = node.shard.accept_client(([127, 0, 0, 1], 2).into(), Door::Client);

@@ -288,6 +288,7 @@ impl Shard {
     pub fn closed(&mut self, key: StreamKey) {
         let Some(stream) = self.streams.close(key) else { return };
         match stream.role {
+                self.slowlog.closed(key, &session, &stream.inbox);
             Role::Outlink(link) => self.outlink_closed(&link),
             Role::Client(session) => {
                 self.counters.connections -= 1;

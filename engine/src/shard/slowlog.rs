@@ -8,7 +8,8 @@ use std::collections::VecDeque;
 use piccolo_schema::time::UnixMillis;
 
 use super::Shard;
-use super::stream::{Role, StreamKey};
+use super::session::Session;
+use super::stream::{Inbox, Role, StreamKey};
 use crate::resp::{Reply, number};
 
 /// Settings as Redis has them at first (source: redis.conf).
@@ -22,15 +23,37 @@ pub(super) const SLOWLOG_ENTRIES_MAX: usize = 16_384;
 const COMMAND_BYTES_MAX: usize = 256;
 const WORDS_MAX: usize = 8;
 
+/// What is told in place of a password, as Redis does.
+const REDACTED: &[u8] = b"(redacted)";
+
 /// A turn that took long.
 #[derive(Debug)]
 struct Entry {
     id: u64,
     at: UnixMillis,
     micros: u64,
+    last: Sent,
+}
+
+/// A command as it is told, and who sent it: nobody, if that was another shard or node.
+#[derive(Debug, Default)]
+struct Sent {
     words: Vec<Vec<u8>>,
     address: String,
     name: Vec<u8>,
+}
+
+impl Sent {
+    /// What a client asked last.
+    fn by(session: &Session, inbox: &Inbox) -> Self {
+        let command = inbox.last_command();
+        let command = if command.is_empty() { session.last_command.as_bytes() } else { command };
+        Self {
+            words: words_of(&command[..command.len().min(COMMAND_BYTES_MAX)]),
+            address: session.address.to_string(),
+            name: session.name.clone(),
+        }
+    }
 }
 
 /// What a shard remembers of slow turns, and of the turn under way.
@@ -46,6 +69,8 @@ pub(super) struct Slowlog {
     /// Who sent the last command of all, which lies in its inbox; nobody of ours if that came
     /// from elsewhere.
     client: Option<StreamKey>,
+    /// What a client sent last that has gone in this turn: if it can be, the one above.
+    gone: Option<Box<(StreamKey, Sent)>>,
     /// Work done for other shards and nodes in this turn.
     served: u64,
     /// Commands of clients before this turn.
@@ -61,6 +86,7 @@ impl Default for Slowlog {
             count: 0,
             last: Vec::new(),
             client: None,
+            gone: None,
             served: 0,
             commands_before: 0,
         }
@@ -91,6 +117,14 @@ impl Slowlog {
         self.client = Some(client);
     }
 
+    /// A connection of a client has ended.
+    pub(super) fn closed(&mut self, client: StreamKey, session: &Session, inbox: &Inbox) {
+        let kept = self.gone.as_ref().is_some_and(|gone| self.client == Some(gone.0));
+        if !kept {
+            self.gone = Some(Box::new((client, Sent::by(session, inbox))));
+        }
+    }
+
     /// Work was done for another shard or node.
     #[inline]
     pub(super) fn served(&mut self, command: &[u8]) {
@@ -108,10 +142,10 @@ impl Slowlog {
             reply.integer(entry.id as i64);
             reply.integer((entry.at.0 / 1000) as i64);
             reply.integer(entry.micros as i64);
-            reply.array(entry.words.len());
-            entry.words.iter().for_each(|word| reply.bulk(word));
-            reply.bulk(entry.address.as_bytes());
-            reply.bulk(&entry.name);
+            reply.array(entry.last.words.len());
+            entry.last.words.iter().for_each(|word| reply.bulk(word));
+            reply.bulk(entry.last.address.as_bytes());
+            reply.bulk(&entry.last.name);
         }
     }
 }
@@ -132,41 +166,66 @@ impl Shard {
         self.slowlog.commands_before = self.counters.commands;
         self.slowlog.served = 0;
         self.slowlog.client = None;
+        if self.slowlog.gone.is_some() {
+            self.slowlog.gone = None;
+        }
     }
 
     fn note_turn(&mut self, micros: u64, commands: u64) {
-        let stream = self.slowlog.client.and_then(|client| self.streams.get(client));
-        let (address, name, mut words) = match stream.map(|stream| (&stream.role, &stream.inbox)) {
-            Some((Role::Client(session), inbox)) => {
-                let mut command = inbox.last_command();
-                if command.is_empty() {
-                    command = session.last_command.as_bytes();
-                }
-                let words = words_of(&command[..command.len().min(COMMAND_BYTES_MAX)]);
-                (session.address.to_string(), session.name.clone(), words)
+        let client = self.slowlog.client;
+        let stream = client.and_then(|client| self.streams.get(client));
+        let gone = self.slowlog.gone.take().filter(|gone| client == Some(gone.0));
+        let mut last = match (stream.map(|stream| (&stream.role, &stream.inbox)), gone) {
+            (Some((Role::Client(session), inbox)), _) => Sent::by(session, inbox),
+            (_, Some(gone)) => gone.1,
+            _ if client.is_none() && self.slowlog.served > 0 => {
+                Sent { words: words_of(&self.slowlog.last), ..Sent::default() }
             }
-            _ if self.slowlog.served > 0 => {
-                (String::new(), Vec::new(), words_of(&self.slowlog.last))
-            }
-            // The client has gone.
-            _ => (String::new(), Vec::new(), Vec::new()),
+            _ => Sent::default(),
         };
         let log = &mut self.slowlog;
         if commands > 1 {
-            words.push(format!("(last of {commands} commands in this turn)").into_bytes());
+            last.words.push(format!("(last of {commands} commands in this turn)").into_bytes());
         }
         let id = log.count * u64::from(self.shards) + u64::from(self.index);
         log.count += 1;
         log.entries.truncate(log.entries_max - 1);
-        log.entries.push_front(Entry { id, at: self.now.wall, micros, words, address, name });
+        log.entries.push_front(Entry { id, at: self.now.wall, micros, last });
     }
 }
 
-/// The words of a command that may have been cut off: what there is of them.
+/// The words of a command that may have been cut off: what there is of them, but no password.
 fn words_of(command: &[u8]) -> Vec<Vec<u8>> {
+    let mut words = plain_words_of(command);
+    let is = |at: usize, name: &[u8]| {
+        words.get(at).is_some_and(|word: &Vec<u8>| word.eq_ignore_ascii_case(name))
+    };
+    let behind = |from: usize, names: &[&[u8]], count: usize| {
+        let named = (from..words.len()).filter(|at| names.iter().any(|name| is(*at, name)));
+        named.flat_map(|at| at + 1..=at + count).collect::<Vec<usize>>()
+    };
+    let secret = if is(0, b"auth") {
+        (1..words.len()).collect()
+    } else if is(0, b"hello") {
+        // User and password.
+        behind(1, &[b"auth"], 2)
+    } else if is(0, b"config") && is(1, b"set") {
+        behind(2, &[b"requirepass", b"masterauth"], 1)
+    } else {
+        Vec::new()
+    };
+    for at in secret {
+        if let Some(word) = words.get_mut(at) {
+            *word = REDACTED.to_vec();
+        }
+    }
+    words
+}
+
+fn plain_words_of(command: &[u8]) -> Vec<Vec<u8>> {
     if command.first() != Some(&b'*') {
         let line = command.split(|byte| *byte == b'\r' || *byte == b'\n').next();
-        let words = line.unwrap_or_default().split(|byte| *byte == b' ');
+        let words = line.unwrap_or_default().split(|byte| is_space(*byte));
         return words.filter(|word| !word.is_empty()).take(WORDS_MAX).map(<[u8]>::to_vec).collect();
     }
     let mut words = Vec::new();
@@ -180,6 +239,11 @@ fn words_of(command: &[u8]) -> Vec<Vec<u8>> {
         rest = body.get(bytes + 2..);
     }
     words
+}
+
+/// What parts the words of a line.
+fn is_space(byte: u8) -> bool {
+    byte.is_ascii_whitespace() || byte == 0x0b
 }
 
 /// The first line, and what follows it.
@@ -202,5 +266,22 @@ mod tests {
         assert_eq!(words(b"*3\r\n$3\r\nSET\r\n$1"), ["SET"]);
         assert_eq!(words(b"GET  k\r\nGET l\r\n"), ["GET", "k"]);
         assert_eq!(words(b""), [""; 0]);
+    }
+
+    #[test]
+    fn passwords_are_not_told() {
+        let words = |line: &str| words_of(line.as_bytes());
+        let told = |line: &str| words(line).join(&b' ').escape_ascii().to_string();
+        assert_eq!(told("AUTH hush"), "AUTH (redacted)");
+        assert_eq!(told("auth\tdefault  hush"), "auth (redacted) (redacted)");
+        let hello = "HELLO 3 AUTH (redacted) (redacted) SETNAME me";
+        assert_eq!(told("HELLO 3 AUTH default hush SETNAME me"), hello);
+        let hello = "hello 3 setname auth (redacted) (redacted) (redacted)";
+        assert_eq!(told("hello 3 setname auth auth default hush"), hello);
+        let config = "CONFIG SET maxmemory 0 RequirePass (redacted)";
+        assert_eq!(told("CONFIG SET maxmemory 0 RequirePass hush"), config);
+        assert_eq!(words_of(b"*2\r\n$4\r\nAUTH\r\n$9999\r\nhush"), words("AUTH x"));
+        assert_eq!(told("CONFIG GET requirepass"), "CONFIG GET requirepass");
+        assert_eq!(told("SET auth requirepass"), "SET auth requirepass");
     }
 }

@@ -192,10 +192,11 @@ impl Shard {
 
     /// The commands of a connection are done, up to the end of the one that lies at `last`.
     fn consume(&mut self, key: StreamKey, last: (u32, u32)) {
+        // It may have ended its own connection.
+        self.slowlog.saw(key);
         if let Some(stream) = self.streams.get_mut(key) {
             let (start, end) = (last.0 as usize, last.1 as usize);
             stream.inbox.consume_command((start, end));
-            self.slowlog.saw(key);
             self.streams.mark_dirty(key);
         }
     }
