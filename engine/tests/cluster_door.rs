@@ -1,5 +1,6 @@
 //! What a client at the cluster door of a node that leads every slot is told.
 
+use std::net::{Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use piccolo_engine::resp::parse::Limits;
@@ -10,6 +11,11 @@ use piccolo_schema::time::{Moment, Now, UnixMillis};
 
 /// What a client that comes by `door` and sends `lines` is told.
 fn told(door: Door, lines: &str) -> String {
+    told_of(([127, 0, 0, 1], 7382).into(), door, lines)
+}
+
+/// The same of a node with this cluster door.
+fn told_of(cluster_client: SocketAddr, door: Door, lines: &str) -> String {
     let now = Now { moment: Moment(1), wall: UnixMillis(1_700_000_000_000) };
     let shared: Arc<[Shared]> = [Shared::default()].into();
     let config = ShardConfig {
@@ -27,7 +33,7 @@ fn told(door: Door, lines: &str) -> String {
         id: NodeId(0xabc),
         name: "anna".into(),
         client: ([127, 0, 0, 1], 7379).into(),
-        cluster_client: ([127, 0, 0, 1], 7382).into(),
+        cluster_client,
         peer: ([127, 0, 0, 1], 7380).into(),
         state: State::Alive,
         zone: String::new(),
@@ -58,6 +64,8 @@ fn the_map_of_slots_names_cluster_doors() {
         at_door("CLUSTER SLOTS\n"),
         format!("*1\n*3\n:0\n:16383\n*4\n$9\n127.0.0.1\n:7382\n$40\n{ID}\n*0\n")
     );
+    let resp3 = at_door("HELLO 3\nCLUSTER SLOTS\n");
+    assert!(resp3.ends_with(&format!("{ID}\n%0\n")), "{resp3}");
     let line = format!("{ID} 127.0.0.1:7382@7380 myself,master - 0 0 1 connected 0-16383\n");
     assert_eq!(at_door("CLUSTER NODES\n"), format!("${}\n{line}\n", line.len()));
     assert_eq!(at_door("CLUSTER MYID\n"), format!("$40\n{ID}\n"));
@@ -77,8 +85,45 @@ fn keys_of_a_slot_are_counted_and_named() {
     let told = at_door(&format!("{lines}CLUSTER GETKEYSINSLOT 15891 1\n"));
     assert!(told.ends_with("*1\n$4\na{t}\n") || told.ends_with("*1\n$4\nb{t}\n"), "{told}");
     assert_eq!(at_door("CLUSTER COUNTKEYSINSLOT 16384\n"), "-ERR Invalid slot\n");
-    assert_eq!(at_door("CLUSTER GETKEYSINSLOT 1 -1\n"), "-ERR Invalid number of keys\n");
+    let invalid = "-ERR Invalid slot or number of keys\n";
+    assert_eq!(at_door("CLUSTER GETKEYSINSLOT 1 -1\n"), invalid);
+    assert_eq!(at_door("CLUSTER GETKEYSINSLOT 16384 1\n"), invalid);
+    let integer = "-ERR value is not an integer or out of range\n";
+    assert_eq!(at_door("CLUSTER COUNTKEYSINSLOT x\n"), integer);
+    assert_eq!(at_door("CLUSTER GETKEYSINSLOT 1 x\n"), integer);
     assert_eq!(at_door("DBSIZE\n"), ":0\n");
+}
+
+/// However many they are, though one step of a scan is bounded.
+#[test]
+fn all_keys_of_a_slot_are_named() {
+    let sets: Vec<String> = (0..10_000).map(|i| format!("SET {{t}}{i:05} v\n")).collect();
+    let sets = sets.concat();
+    for (count, expected) in [(20_000, 10_000), (9_999, 9_999), (0, 0)] {
+        let told = at_door(&format!("{sets}CLUSTER GETKEYSINSLOT 15891 {count}\n"));
+        let told = &told[10_000 * "+OK\n".len()..];
+        assert!(told.starts_with(&format!("*{expected}\n")), "{}", &told[..20]);
+        let mut keys: Vec<&str> = told.lines().filter(|line| line.starts_with("{t}")).collect();
+        keys.sort_unstable();
+        keys.dedup();
+        assert_eq!(keys.len(), expected);
+    }
+}
+
+#[test]
+fn a_node_that_is_not_there_is_unknown() {
+    for sub in ["REPLICAS", "SLAVES", "COUNT-FAILURE-REPORTS"] {
+        assert_eq!(at_door(&format!("CLUSTER {sub} foo\n")), "-ERR Unknown node foo\n", "{sub}");
+    }
+    assert_eq!(at_door(&format!("CLUSTER REPLICAS {ID}\n")), "*0\n");
+}
+
+#[test]
+fn addresses_of_ipv6_have_no_brackets() {
+    let door = SocketAddr::from((Ipv6Addr::LOCALHOST, 7382));
+    let line = format!("{ID} ::1:7382@7380 myself,master - 0 0 1 connected 0-16383\n");
+    let told = told_of(door, Door::Cluster, "CLUSTER NODES\n");
+    assert_eq!(told, format!("${}\n{line}\n", line.len()));
 }
 
 #[test]
@@ -110,6 +155,8 @@ fn each_door_says_what_it_is() {
         assert_eq!(told(Door::Client, line), disabled, "{line}");
     }
     assert_eq!(at_door("READONLY\nREADWRITE\nASKING\n"), "+OK\n+OK\n+OK\n");
+    let queued = "MULTI\nREADONLY\nREADWRITE\nASKING\nEXEC\n";
+    assert!(at_door(queued).ends_with("*3\n+OK\n+OK\n+OK\n"));
     assert!(at_door("INFO cluster\n").contains("cluster_enabled:1\n"));
     assert!(told(Door::Client, "INFO cluster\n").contains("cluster_enabled:0\n"));
     assert!(at_door("INFO server\n").contains("redis_mode:cluster\n"));

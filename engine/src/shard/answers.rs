@@ -53,9 +53,7 @@ impl Shard {
                     session.authenticated = open;
                 }
             }
-            C::Cluster | C::Readonly | C::Readwrite | C::Asking => {
-                return self.run_cluster_command(key, command, args);
-            }
+            C::Cluster => return self.run_cluster_command(key, args),
             _ => {
                 let Some(session) = self.streams.session(key) else { return true };
                 let (resp3, door) = (session.resp3, session.door);

@@ -1,5 +1,7 @@
 //! The cluster door: what a node of a Redis Cluster says of its cluster, and whom it sends on.
 
+use std::net::SocketAddr;
+
 use piccolo_gossip::State;
 use piccolo_schema::ids::{NodeId, Slot};
 use piccolo_schema::key_slot::slot_of;
@@ -11,12 +13,12 @@ use super::stream::StreamKey;
 use super::task::{One, Question, Task};
 use super::topology::{Kept, Range, Topology};
 use super::{Shard, info};
-use crate::command::{self, Command, SessionCommand};
+use crate::command::{self, Command};
 use crate::resp::{Args, Reply, number};
 
 pub(super) const CROSS_SLOT: &str = "CROSSSLOT Keys in request don't hash to the same slot";
 
-const DISABLED: &str = "ERR This instance has cluster support disabled";
+pub(super) const DISABLED: &str = "ERR This instance has cluster support disabled";
 
 impl Shard {
     /// Where a client at the cluster door is sent for a slot, if another node leads it.
@@ -31,7 +33,7 @@ impl Shard {
         let Destination::Peer(node, _) = self.destination(slot, 0) else { return None };
         let node = self.topology.node(node)?;
         let lives = !matches!(node.state, State::Dead | State::Left);
-        lives.then(|| format!("MOVED {slot} {}", node.cluster_client))
+        lives.then(|| format!("MOVED {slot} {}", bare(node.cluster_client)))
     }
 
     /// Why a client at the cluster door must ask elsewhere, or in another way, for keys of these
@@ -66,21 +68,11 @@ impl Shard {
     }
 
     /// Returns false if the command has to wait for what was asked before it.
-    pub(super) fn run_cluster_command(
-        &mut self,
-        key: StreamKey,
-        command: SessionCommand,
-        args: &Args<'_>,
-    ) -> bool {
+    pub(super) fn run_cluster_command(&mut self, key: StreamKey, args: &Args<'_>) -> bool {
         let Some(session) = self.streams.session(key) else { return true };
         let (door, resp3) = (session.door, session.resp3);
         if door != Door::Cluster {
             self.say(key, |reply| reply.error(DISABLED));
-            return true;
-        }
-        if command != SessionCommand::Cluster {
-            // Nobody is ever sent here by ASK, and every copy that answers is the leader.
-            self.say_ok(key);
             return true;
         }
         let question = match slot_question(args) {
@@ -123,11 +115,19 @@ impl Shard {
             b"info" => reply.verbatim(*b"txt", &self.cluster_info()),
             b"myid" | b"myshardid" => reply.bulk(node_id(me).as_bytes()),
             b"keyslot" => reply.integer(slot_of(args.get(2)).number().into()),
+            b"replicas" | b"slaves" | b"count-failure-reports" if !self.knows(args.get(2)) => {
+                reply.error(&format!("ERR Unknown node {}", String::from_utf8_lossy(args.get(2))));
+            }
             b"replicas" | b"slaves" => reply.array(0),
             b"count-failure-reports" => reply.integer(0),
             b"help" => command::help::write(args, reply),
             _ => reply.error("ERR the ring manages itself: start a node to add it, see `piccolo`"),
         }
+    }
+
+    /// Whether there is a node of this id.
+    fn knows(&self, id: &[u8]) -> bool {
+        self.topology.nodes().iter().any(|node| node_id(node.id).as_bytes() == id)
     }
 
     fn cluster_info(&self) -> String {
@@ -166,29 +166,35 @@ impl Shard {
 
 /// COUNTKEYSINSLOT and GETKEYSINSLOT.
 fn slot_question(args: &Args<'_>) -> Option<Result<(Slot, Question), &'static str>> {
-    let sub = args.get(1).to_ascii_lowercase();
-    let question = match &sub[..] {
-        b"countkeysinslot" => Question::Count,
-        b"getkeysinslot" => {
-            let count =
-                number::parse_i64(args.get(3)).and_then(|count| usize::try_from(count).ok());
-            match count {
-                Some(count) => Question::Keys(count),
-                None => return Some(Err("ERR Invalid number of keys")),
-            }
-        }
+    let number = |index| number::parse_i64(args.get(index)).ok_or(NOT_A_NUMBER);
+    let question = match &args.get(1).to_ascii_lowercase()[..] {
+        b"countkeysinslot" => number(2).and_then(|slot| {
+            let slot = u16::try_from(slot).ok().and_then(Slot::new).ok_or("ERR Invalid slot")?;
+            Ok((slot, Question::Count))
+        }),
+        b"getkeysinslot" => number(2).and_then(|slot| Ok((slot, number(3)?))).and_then(|given| {
+            let slot = u16::try_from(given.0).ok().and_then(Slot::new);
+            let (slot, count) = slot
+                .zip(usize::try_from(given.1).ok())
+                .ok_or("ERR Invalid slot or number of keys")?;
+            Ok((slot, Question::Keys(count)))
+        }),
         _ => return None,
     };
-    let slot = number::parse_i64(args.get(2)).and_then(|slot| u16::try_from(slot).ok());
-    Some(match slot.and_then(Slot::new) {
-        Some(slot) => Ok((slot, question)),
-        None => Err("ERR Invalid slot"),
-    })
+    Some(question)
 }
+
+const NOT_A_NUMBER: &str = "ERR value is not an integer or out of range";
 
 /// 40 digits, as Redis has them.
 fn node_id(id: NodeId) -> String {
     format!("{:040x}", id.0)
+}
+
+/// An address as Redis writes it: clients split it at its last colon, and connect to what lies
+/// before as it stands, so IPv6 has no brackets.
+fn bare(address: SocketAddr) -> String {
+    format!("{}:{}", address.ip(), address.port())
 }
 
 /// An address without its port.
@@ -207,7 +213,8 @@ fn slots(topology: &Topology, ranges: &[Range], _: NodeId, reply: &mut Reply<'_>
         reply.bulk(host(node).as_bytes());
         reply.integer(node.cluster_client.port().into());
         reply.bulk(node_id(node.id).as_bytes());
-        reply.array(0);
+        // What else is known of the node.
+        reply.map(0);
     }
 }
 
@@ -257,7 +264,7 @@ fn nodes(topology: &Topology, ranges: &[Range], me: NodeId, reply: &mut Reply<'_
             State::Joining | State::Alive | State::Leaving => "",
         };
         let link = if fault == ",fail" { "disconnected" } else { "connected" };
-        let (id, address, bus) = (node_id(node.id), node.cluster_client, node.peer.port());
+        let (id, address, bus) = (node_id(node.id), bare(node.cluster_client), node.peer.port());
         let mut words = vec![
             id,
             format!("{address}@{bus}"),

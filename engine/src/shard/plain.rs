@@ -1,5 +1,6 @@
 //! Answers that depend on no connection.
 
+use super::cluster::DISABLED;
 use super::session::Door;
 use super::{Shard, info, latency, settings};
 use crate::command::{self, SessionCommand};
@@ -37,6 +38,13 @@ impl Shard {
             SessionCommand::Latency => latency::answer(args, reply),
             SessionCommand::Wait => wait(args, reply),
             SessionCommand::WaitAof => reply.error(NO_DISK),
+            // Nobody is ever sent here by ASK, and every copy that answers is the leader.
+            SessionCommand::Readonly | SessionCommand::Readwrite | SessionCommand::Asking => {
+                match door {
+                    Door::Cluster => reply.ok(),
+                    Door::Client => reply.error(DISABLED),
+                }
+            }
             SessionCommand::Time => {
                 let wall = self.now.wall.0;
                 reply.array(2);
