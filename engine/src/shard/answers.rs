@@ -321,9 +321,14 @@ impl Shard {
         let (errand, form) = match args.get(1).to_ascii_lowercase().as_slice() {
             b"len" => (Errand::SlowlogLength, Form::Count),
             b"reset" => (Errand::SlowlogReset, Form::Ok),
+            _ if args.len() > 3 => {
+                let text = clients::wrong_arguments(args, "SLOWLOG");
+                self.say(key, |reply| reply.error(&text));
+                return true;
+            }
             _ => {
                 let count = args.iter().nth(2).map_or(Some(10), number::parse_i64);
-                let count = match count.filter(|_| args.len() <= 3) {
+                let count = match count {
                     Some(-1) => usize::MAX,
                     Some(count @ 0..) => usize::try_from(count).unwrap_or(usize::MAX),
                     _ => {

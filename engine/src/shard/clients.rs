@@ -108,10 +108,19 @@ pub(super) fn parse(args: &Args<'_>, now: Moment) -> Result<Client, String> {
         (b"tracking", _) if args.get(2).eq_ignore_ascii_case(b"off") => Client::Own(Own::SaysOk),
         (b"tracking", _) => return Err("ERR CLIENT TRACKING is not supported".into()),
         (b"unblock", _) => unblock(args)?,
+        (b"pause", 5..) => return Err(wrong_arguments(args, "CLIENT")),
         (b"pause", _) => Client::Ask(pause(args, now)?, Form::Ok),
         (b"unpause", _) => Client::Ask(Errand::UnpauseClients, Form::Ok),
         _ => return Err("ERR syntax error".into()),
     })
+}
+
+/// What is said of a subcommand that is there, but not with so many arguments.
+pub(super) fn wrong_arguments(args: &Args<'_>, container: &str) -> String {
+    let given = String::from_utf8_lossy(args.get(1));
+    format!(
+        "ERR unknown subcommand or wrong number of arguments for '{given}'. Try {container} HELP."
+    )
 }
 
 /// There are no replicas among clients, and no subscribers.
@@ -165,8 +174,9 @@ fn filter(args: &Args<'_>) -> Result<Filter, String> {
         let value = String::from_utf8_lossy(rest.next().ok_or("ERR syntax error")?).into_owned();
         match &option.to_ascii_lowercase()[..] {
             b"id" => {
-                let id = value.parse().map_err(|_| "ERR client-id should be greater than 0")?;
-                filter.id = Some(id);
+                let id = number::parse_i64(value.as_bytes()).and_then(|id| u64::try_from(id).ok());
+                let id = id.filter(|id| *id > 0);
+                filter.id = Some(id.ok_or("ERR client-id should be greater than 0")?);
             }
             b"addr" => filter.address = Some(value),
             b"skipme" if value.eq_ignore_ascii_case("yes") => {}
