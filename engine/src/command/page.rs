@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::registry::all;
-use super::spec::{Command, Group, Place};
+use super::spec::{Command, Flags, Group, Place};
 
 /// What is told of a command beside what its row says.
 const NOTES: &[(&str, &str)] = &[
@@ -15,6 +15,7 @@ const NOTES: &[(&str, &str)] = &[
     ("client|pause", "At most an hour. Clients of other nodes go on; so do expiry and moves."),
     ("client|tracking", "`OFF` is accepted, anything else refused."),
     ("client|unblock", "Always 0: no command blocks."),
+    ("cluster|getkeysinslot", "All in one reply, read step by step."),
     ("cluster|info", "Every slot is `ok`: whatever it waits for is waited for inside."),
     ("cluster|myshardid", "The same as MYID: a node is a shard of its own."),
     ("command|docs", "Summary, since, group and subcommands."),
@@ -23,8 +24,8 @@ const NOTES: &[(&str, &str)] = &[
     ("config|rewrite", "Refused: the file is the operator's."),
     (
         "config|set",
-        "`maxmemory`, `requirepass`, `slowlog-log-slower-than` (-1 or more), `slowlog-max-len` \
-         (up to 16384). Of this node, until it ends.",
+        "`maxmemory`, `requirepass` (not empty where other machines reach the node), \
+         `slowlog-log-slower-than` (-1 or more), `slowlog-max-len` (up to 16384). Of this node, until it ends.",
     ),
     ("copy", "`DB 0` alone."),
     ("dbsize", "Of the whole cluster."),
@@ -35,6 +36,7 @@ const NOTES: &[(&str, &str)] = &[
     ("flushdb", "The whole cluster. `ASYNC` and `SYNC` do the same."),
     ("hello", "Versions 2 and 3; `AUTH` and `SETNAME`."),
     ("info", "Of this node; `DBSIZE` counts the cluster."),
+    ("keys", "All in one reply, however long: SCAN is for many keys."),
     ("latency|doctor", "Says that nothing is recorded."),
     ("latency|histogram", "Empty: nothing is recorded."),
     ("latency|history", "Empty: nothing is recorded."),
@@ -45,6 +47,7 @@ const NOTES: &[(&str, &str)] = &[
     ("object|freq", "Refused: not kept."),
     ("object|idletime", "Refused: not kept, and the text differs from that of Redis."),
     ("object|refcount", "Always 1; Redis shares small integers."),
+    ("scan", "A page ends at about 256 KiB of keys, whatever COUNT says."),
     ("select", "0 alone."),
     ("set", "With all options of Redis 7, and `IFEQ` and `IFNE`."),
     (
@@ -52,7 +55,10 @@ const NOTES: &[(&str, &str)] = &[
         "Begins what SIGTERM begins: the keys move to other nodes first. `SAVE` and `ABORT` are \
          refused, `NOW` and `FORCE` change nothing.",
     ),
-    ("slowlog|get", "An entry is a whole turn of a shard, with the last command in it."),
+    (
+        "slowlog|get",
+        "An entry is a whole turn of a shard, with the last command in it, passwords left out.",
+    ),
     ("slowlog|len", "Of all shards of this node, each with a log of its own."),
     ("time", "Of this node."),
     ("wait", "0 at once: no key has a second copy."),
@@ -176,7 +182,10 @@ fn write_row(command: &Command, text: &mut String) {
     }
     let name = command.name.to_uppercase().replace('|', " ");
     let note = NOTES.iter().find(|(noted, _)| *noted == command.name).map(|(_, note)| *note);
-    let notes: Vec<&str> = reach(command).into_iter().chain(note).collect();
+    // Those that Redis refuses, too, are not noted.
+    let alone = command.stands_alone() && !command.flags.contains(Flags::NO_MULTI);
+    let alone = alone.then_some("Not inside MULTI.");
+    let notes: Vec<&str> = reach(command).into_iter().chain(note).chain(alone).collect();
     let (since, summary) = (command.since, command.summary);
     line(text, format_args!("| `{name}` | {since} | {summary} | {} |", notes.join(" ")));
 }

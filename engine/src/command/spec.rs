@@ -243,6 +243,19 @@ impl Command {
         self.flags.contains(Flags::WRITE)
     }
 
+    /// Whether a transaction refuses it when it is queued: it is about the connection, or about
+    /// the shards of the node.
+    pub fn stands_alone(&self) -> bool {
+        use SessionCommand as C;
+        self.flags.contains(Flags::NO_MULTI)
+            || matches!(
+                self.place,
+                Place::Session(
+                    C::Client | C::Cluster | C::Configure | C::Hello | C::Auth | C::Slowlog
+                )
+            )
+    }
+
     /// Whether it may need memory, and is refused when that is full.
     #[inline]
     pub fn needs_memory(&self) -> bool {

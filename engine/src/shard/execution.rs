@@ -79,7 +79,7 @@ impl Shard {
             _ if bytes > TRANSACTION_BYTES_MAX => {
                 Some("ERR transaction of more than 64 MiB".to_owned())
             }
-            _ if stands_alone(command) => {
+            _ if command.stands_alone() => {
                 Some("ERR Command not allowed inside a transaction".to_owned())
             }
             _ => {
@@ -146,16 +146,6 @@ impl Shard {
         self.task_inputs.push_back((key, ticket, None));
         true
     }
-}
-
-/// Commands that a transaction refuses: about the connection, or about the shards of the node.
-fn stands_alone(command: &Command) -> bool {
-    use SessionCommand as C;
-    command.flags.contains(command::spec::Flags::NO_MULTI)
-        || matches!(
-            command.place,
-            Place::Session(C::Client | C::Cluster | C::Configure | C::Hello | C::Auth | C::Slowlog)
-        )
 }
 
 /// Commands that MULTI does not queue.
