@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use piccolo_engine::resp::parse::Limits;
-use piccolo_engine::shard::{Action, Control, Door, Shard, ShardConfig, Shared, StreamKey};
+use piccolo_engine::shard::{Action, Control, Door, Doors, Shard, ShardConfig, Shared, StreamKey};
 use piccolo_schema::ids::{ClusterId, NodeId};
 use piccolo_schema::time::{Moment, Now, UnixMillis};
 
@@ -280,6 +280,20 @@ fn a_slow_turn_does_not_tell_passwords() {
     }
     let (told, _) = node.told("SLOWLOG GET\n");
     assert!(told.starts_with("*3\n") && !told.contains("hush"), "{told}");
+}
+
+#[test]
+fn a_node_that_other_machines_reach_keeps_a_password() {
+    let mut node = Node::new(Some("hush"));
+    node.shard.set_doors(Doors { clients_max: 77, open: true });
+    let (told, _) = node.told("AUTH hush\nCONFIG SET requirepass \"\"\nCONFIG GET maxclients\n");
+    assert_eq!(
+        told,
+        "+OK\n-ERR CONFIG SET failed (possibly related to argument 'requirepass') - other \
+         machines reach this node: it needs a password\n*2\n$10\nmaxclients\n$2\n77\n"
+    );
+    node.shard.set_doors(Doors::default());
+    assert_eq!(node.told("CONFIG SET requirepass \"\"\n").0, "+OK\n");
 }
 
 #[test]

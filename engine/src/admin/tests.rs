@@ -75,7 +75,7 @@ impl Admin {
         };
         let requests = Arc::new(Requests::new(wake));
         let shared: Arc<[Shared]> = [Shared::default()].into();
-        let metrics = Metrics::new(Arc::clone(&view), shared, 0);
+        let metrics = Metrics::new(Arc::clone(&view), shared);
         let handle =
             start_with(listener, Arc::clone(&view), Arc::clone(&requests), metrics, limits);
         let handle = handle.unwrap();

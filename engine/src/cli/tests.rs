@@ -47,7 +47,7 @@ fn node(status: Status) -> (String, AdminHandle, Arc<Requests>) {
     let address = listener.local_addr().unwrap().to_string();
     let requests = Arc::new(Requests::new(|| {}));
     let view = Arc::new(View::new(status));
-    let metrics = Metrics::new(Arc::clone(&view), [Shared::default()].into(), 0);
+    let metrics = Metrics::new(Arc::clone(&view), [Shared::default()].into());
     let handle = start(listener, view, Arc::clone(&requests), metrics).unwrap();
     (address, handle, requests)
 }

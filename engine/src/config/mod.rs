@@ -107,6 +107,11 @@ impl Config {
     /// Puts together what the flags and their file say. `cores` is the number of cores that
     /// the process may use.
     ///
+    /// Whether other machines reach the listeners for clients.
+    pub fn is_open(&self) -> bool {
+        [self.client, self.cluster_client].iter().any(|address| !address.ip().is_loopback())
+    }
+
     /// # Errors
     ///
     /// The first thing that is wrong, in one line that says what to do.

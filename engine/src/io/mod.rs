@@ -31,7 +31,7 @@ use piccolo_schema::ids::NodeId;
 use crate::admin::{self, Metrics, Requests, Status, View};
 use crate::config::Config;
 use crate::resp::parse::Limits;
-use crate::shard::{Shard, ShardConfig, Shared};
+use crate::shard::{Doors, Shard, ShardConfig, Shared};
 use clock::Clock;
 use doorbell::Doorbell;
 use handoff::Wiring;
@@ -72,7 +72,7 @@ pub fn serve(config: &Config) -> Result<(), ServeError> {
         sockets.admin.try_clone().map_err(ServeError::System)?,
         view.clone(),
         requests.clone(),
-        Metrics::new(view.clone(), shared.clone(), config.max_memory),
+        Metrics::new(view.clone(), shared.clone()),
     )
     .map_err(ServeError::System)?;
     let (wiring, workers) = start_shards(config, me, &shared, (&bell, &requests), clock)?;
@@ -97,6 +97,7 @@ fn start_shards(
     clock: Clock,
 ) -> Result<(Wiring, Vec<JoinHandle<()>>), ServeError> {
     let shards = config.shards.get();
+    let doors = Doors { clients_max: config.clients_max, open: config.is_open() };
     let polls: Vec<mio::Poll> = (0..shards)
         .map(|_| mio::Poll::new())
         .collect::<Result<_, _>>()
@@ -110,7 +111,7 @@ fn start_shards(
     let cores = pin::cores(&config.pin, shards)?;
     let mut threads = Vec::new();
     for (index, (poll, end)) in (0..shards).zip(polls.into_iter().zip(ends)) {
-        let shard = Shard::new(
+        let mut shard = Shard::new(
             ShardConfig {
                 index,
                 shards,
@@ -122,6 +123,7 @@ fn start_shards(
             },
             clock.now(),
         );
+        shard.set_doors(doors);
         let core = cores.get(usize::from(index)).copied();
         let spawned = std::thread::Builder::new().name(format!("shard-{index}")).spawn(move || {
             pin::pin(core);

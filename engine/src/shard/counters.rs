@@ -130,6 +130,8 @@ pub struct Shared {
     pub keys: Gauge,
     /// Bytes of entries and tables, as asked of the allocator.
     pub bytes: Gauge,
+    /// Bytes of entries in the whole node above which writes are refused; 0 for no limit.
+    pub memory_bytes_max: Gauge,
     /// Entries that ended.
     pub expired: Gauge,
     /// Connections of clients that are open.

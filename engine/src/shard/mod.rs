@@ -51,14 +51,13 @@ pub use durations::{BOUNDS_MICROSECONDS, Path, SharedDurations};
 pub use mesh::{Address, Errand, MeshBatch, Source, Work};
 pub use probe::SlotProbe;
 pub use session::{Door, ReplyTo};
-pub use settings::Setting;
+pub use settings::{Doors, Setting};
 pub use stream::StreamKey;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use piccolo_ring::group::Lane;
 use piccolo_schema::ids::{ClusterId, NodeId, Slot};
 use piccolo_schema::link::Outcome;
 use piccolo_schema::slot_message::Route;
@@ -84,9 +83,6 @@ const TEND: Duration = Duration::from_millis(50);
 
 /// Time between two counts of slots.
 const RECOUNT: Duration = Duration::from_millis(10);
-
-/// Time between two statements of route digests to a peer.
-const DIGESTS: Duration = Duration::from_millis(500);
 
 /// What a shard is made with.
 #[derive(Clone, Debug)]
@@ -117,6 +113,7 @@ pub struct Shard {
     hasher: KeyHasher,
     limits: Limits,
     password: Option<Vec<u8>>,
+    doors: Doors,
     memory_max: usize,
     /// This shard's part of `memory_max`.
     bytes_max: usize,
@@ -202,6 +199,7 @@ impl Shard {
             hasher: KeyHasher::new(ClusterId::NONE),
             limits,
             password,
+            doors: Doors::default(),
             memory_max: 0,
             bytes_max: usize::MAX,
             now,
@@ -288,9 +286,9 @@ impl Shard {
     pub fn closed(&mut self, key: StreamKey) {
         let Some(stream) = self.streams.close(key) else { return };
         match stream.role {
-                self.slowlog.closed(key, &session, &stream.inbox);
             Role::Outlink(link) => self.outlink_closed(&link),
             Role::Client(session) => {
+                self.slowlog.closed(key, &session, &stream.inbox);
                 self.counters.connections -= 1;
                 self.counters.native_connections -= u64::from(session.native.is_some());
             }
@@ -422,9 +420,9 @@ impl Shard {
             self.state_routes();
             self.expiry.goes_on = true;
             self.shared[usize::from(self.index)].publish_rest(&self.counters);
+        }
         if self.expiry.goes_on {
             self.expire();
-        }
         }
         self.tend_unsettled();
         self.tend_moves();
@@ -444,27 +442,6 @@ impl Shard {
         }
         let pause = self.client_pause.map_or(Moment::NEVER, pause::ClientPause::until);
         (self.tended + TEND).min(pause).min(self.requests.deadline()).min(self.moves_deadline())
-    }
-
-    /// States digests of the routes to one peer after the other: who has others answers with
-    /// them.
-    fn state_routes(&mut self) {
-        if self.now.moment.since(self.stated) < DIGESTS {
-            return;
-        }
-        self.stated = self.now.moment;
-        for seat in &mut self.seats {
-            seat.lower_fences(self.now.moment);
-        }
-        if self.peers.is_empty() {
-            return;
-        }
-        self.stated_to = (self.stated_to + 1) % self.peers.len();
-        let node = self.peers[self.stated_to].id;
-        let digests = *self.routes.digests();
-        if let Some(end) = self.open_link(node, Lane::Ordinary) {
-            end.batch.set_route_digests(digests);
-        }
     }
 
     fn bury(&mut self) {

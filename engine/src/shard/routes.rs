@@ -1,11 +1,19 @@
 //! Who leads each slot, as far as this shard has heard.
 
+use std::time::Duration;
+
+use piccolo_ring::group::Lane;
 use piccolo_schema::ids::{Era, NodeId, Slot, Term};
 use piccolo_schema::link::ROUTE_RANGES;
 use piccolo_schema::slot_message::Route;
 
+use super::Shard;
+
 /// Slots per range over which routes are compared.
 const RANGE_SLOTS: usize = Slot::COUNT as usize / ROUTE_RANGES;
+
+/// Time between two statements of route digests to a peer.
+const DIGESTS: Duration = Duration::from_millis(500);
 
 /// A route for every slot. The greater (era, term) is right, so the order of news is irrelevant.
 #[derive(Debug)]
@@ -75,6 +83,29 @@ fn mix(route: &Route) -> u64 {
     x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     x ^ (x >> 31)
+}
+
+impl Shard {
+    /// States digests of the routes to one peer after the other: who has others answers with
+    /// them.
+    pub(super) fn state_routes(&mut self) {
+        if self.now.moment.since(self.stated) < DIGESTS {
+            return;
+        }
+        self.stated = self.now.moment;
+        for seat in &mut self.seats {
+            seat.lower_fences(self.now.moment);
+        }
+        if self.peers.is_empty() {
+            return;
+        }
+        self.stated_to = (self.stated_to + 1) % self.peers.len();
+        let node = self.peers[self.stated_to].id;
+        let digests = *self.routes.digests();
+        if let Some(end) = self.open_link(node, Lane::Ordinary) {
+            end.batch.set_route_digests(digests);
+        }
+    }
 }
 
 #[cfg(test)]

@@ -22,6 +22,21 @@ pub enum Setting {
     SlowlogEntriesMax(usize),
 }
 
+/// How clients reach the node, for CONFIG to tell and to mind.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Doors {
+    /// Connections of clients at most.
+    pub clients_max: u32,
+    /// Whether other machines reach them.
+    pub open: bool,
+}
+
+impl Default for Doors {
+    fn default() -> Self {
+        Self { clients_max: 10_000, open: false }
+    }
+}
+
 /// CONFIG GET pattern ..
 pub(super) fn get(shard: &Shard, args: &Args<'_>, door: Door, reply: &mut Reply<'_>) {
     let asked: Vec<Vec<u8>> = args.iter().skip(2).map(<[u8]>::to_ascii_lowercase).collect();
@@ -43,6 +58,7 @@ fn all(shard: &Shard, door: Door) -> Vec<(&'static str, Vec<u8>)> {
         ("databases", text("1")),
         ("latency-monitor-threshold", text("0")),
         ("latency-tracking", text("no")),
+        ("maxclients", text(&shard.doors.clients_max.to_string())),
         ("maxmemory", text(&shard.memory_max.to_string())),
         ("maxmemory-policy", text("noeviction")),
         ("proto-max-bulk-len", text(&shard.limits.bulk_bytes_max.to_string())),
@@ -90,6 +106,9 @@ impl Shard {
             if seen.contains(&name) {
                 return Err(failed("duplicate parameter"));
             }
+            if self.doors.open && name == b"requirepass" && value.is_empty() {
+                return Err(failed("other machines reach this node: it needs a password"));
+            }
             match setting(&name, value) {
                 Some(setting) => settings.push(setting.map_err(|why| failed(&why))?),
                 None => match all(self, door).iter().find(|(known, _)| known.as_bytes() == name) {
@@ -106,9 +125,15 @@ impl Shard {
         Ok(settings)
     }
 
+    /// Says how clients reach the node: as [`Doors::default`] unless said.
+    pub fn set_doors(&mut self, doors: Doors) {
+        self.doors = doors;
+    }
+
     /// Bytes of entries in the whole node at most; 0 for no limit.
     pub(super) fn set_memory_max(&mut self, bytes: usize) {
         self.memory_max = bytes;
+        self.shared[usize::from(self.index)].memory_bytes_max.set(bytes as u64);
         self.bytes_max = if bytes == 0 { usize::MAX } else { bytes / usize::from(self.shards) };
     }
 

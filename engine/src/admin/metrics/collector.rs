@@ -19,13 +19,12 @@ const MICROSECONDS: f64 = 1e6;
 pub(super) struct NodeCollector {
     view: Arc<View>,
     shared: Arc<[Shared]>,
-    memory_bytes_max: u64,
     descriptions: Vec<Desc>,
 }
 
 impl NodeCollector {
-    pub(super) fn new(view: Arc<View>, shared: Arc<[Shared]>, memory_bytes_max: u64) -> Self {
-        let mut collector = Self { view, shared, memory_bytes_max, descriptions: Vec::new() };
+    pub(super) fn new(view: Arc<View>, shared: Arc<[Shared]>) -> Self {
+        let mut collector = Self { view, shared, descriptions: Vec::new() };
         collector.descriptions = collector.families().descriptions();
         collector
     }
@@ -84,7 +83,9 @@ impl NodeCollector {
         let help = "Memory that keys, values and their tables take.";
         to.gauge("piccolo_memory_used_bytes", help).is(self.sum(|shared| &shared.bytes));
         let help = "Memory above which writes are refused; 0 for no limit.";
-        to.gauge("piccolo_memory_limit_bytes", help).is(self.memory_bytes_max);
+        // Every shard knows that of the node.
+        let limit = self.shared.first().map_or(0, |shared| shared.memory_bytes_max.get());
+        to.gauge("piccolo_memory_limit_bytes", help).is(limit);
     }
 
     fn connections(&self, status: &Status, to: &mut Families) {

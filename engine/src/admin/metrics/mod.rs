@@ -27,11 +27,10 @@ use process::ProcessCollector;
 pub struct Metrics(Registry);
 
 impl Metrics {
-    /// Of the node that publishes `view` and `shared`. `memory_bytes_max` is the limit that it was
-    /// given, 0 for none.
-    pub fn new(view: Arc<View>, shared: Arc<[Shared]>, memory_bytes_max: u64) -> Self {
+    /// Of the node that publishes `view` and `shared`.
+    pub fn new(view: Arc<View>, shared: Arc<[Shared]>) -> Self {
         let registry = Registry::new();
-        let node = NodeCollector::new(view, shared, memory_bytes_max);
+        let node = NodeCollector::new(view, shared);
         let added = registry
             .register(Box::new(node))
             .and_then(|()| registry.register(Box::new(ProcessCollector::new())));

@@ -28,7 +28,7 @@ impl Driven {
             me: NodeId(1),
             password: None,
             limits: Limits::default(),
-            memory_max: 0,
+            memory_max: 1 << 20,
             shared: shared.clone(),
         };
         let mut shard = Shard::new(config, Now::default());
@@ -86,9 +86,9 @@ fn status() -> Status {
     }
 }
 
-fn text(shared: &Arc<[Shared]>, memory_bytes_max: u64) -> String {
+fn text(shared: &Arc<[Shared]>) -> String {
     let view = Arc::new(View::new(status()));
-    let reply = Metrics::new(view, shared.clone(), memory_bytes_max).reply();
+    let reply = Metrics::new(view, shared.clone()).reply();
     assert_eq!(reply.headers()["content-type"], "text/plain; version=0.0.4");
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let body = runtime.block_on(reply.into_body().collect()).unwrap().to_bytes();
@@ -112,7 +112,7 @@ fn what_native_clients_ask_is_told_apart() {
         kv::write_request(&Request { id: 1, key: b"k", op }, &mut bytes);
     }
     driven.client_sends(&bytes);
-    let text = text(&driven.shared, 0);
+    let text = text(&driven.shared);
     let called = |command: &str| {
         format!("piccolo_commands_total{{command=\"{command}\",proto=\"native\",result=\"ok\"}} 1")
     };
@@ -138,7 +138,7 @@ fn what_a_shard_has_done_is_counted() {
         "SET k v\r\nGET k\r\nGET none\r\nget none\r\nINCR k\r\nPING\r\nGET\r\nNOPE\r\n\
          MGET k none\r\nMULTI\r\nGET k\r\nEXEC\r\n",
     );
-    let text = text(&driven.shared, 1 << 20);
+    let text = text(&driven.shared);
     let called = |command: &str, result: &str, calls: u64| {
         let labels = format!("command=\"{command}\",proto=\"resp\",result=\"{result}\"");
         format!("piccolo_commands_total{{{labels}}} {calls}")
@@ -179,7 +179,7 @@ fn what_a_shard_has_done_is_counted() {
 fn a_command_counts_with_the_time_of_its_turn() {
     let mut driven = Driven::new();
     driven.client_says("SET k v\r\nGET k\r\nMGET k other\r\n");
-    let text = text(&driven.shared, 0);
+    let text = text(&driven.shared);
     let local = "piccolo_command_duration_seconds";
     assert_has(
         &text,
@@ -196,7 +196,7 @@ fn a_command_counts_with_the_time_of_its_turn() {
 
 #[test]
 fn what_the_reactor_knows_is_told() {
-    let text = text(&[Shared::default(), Shared::default()].into(), 0);
+    let text = text(&[Shared::default(), Shared::default()].into());
     assert_has(
         &text,
         &[
@@ -218,7 +218,7 @@ fn what_the_reactor_knows_is_told() {
 
 /// Type and names of labels of each family, out of the text of a scrape.
 fn exported() -> BTreeMap<String, (String, BTreeSet<String>)> {
-    let text = text(&[Shared::default()].into(), 0);
+    let text = text(&[Shared::default()].into());
     let mut families: BTreeMap<String, (String, BTreeSet<String>)> = BTreeMap::new();
     for line in text.lines() {
         if let Some(typed) = line.strip_prefix("# TYPE ") {
@@ -256,7 +256,14 @@ fn the_guide_has_every_family_and_no_other() {
 #[test]
 fn a_scrape_stays_within_its_budget_of_series() {
     let shards: Arc<[Shared]> = (0..16).map(|_| Shared::default()).collect();
-    let text = text(&shards, 0);
+    let text = text(&shards);
     let series = text.lines().filter(|line| !line.starts_with('#')).count();
     assert!(series <= 2500, "{series} series at 16 shards");
+}
+
+#[test]
+fn the_limit_of_memory_follows_who_changes_it() {
+    let mut driven = Driven::new();
+    driven.client_says("CONFIG SET maxmemory 3mb\r\n");
+    assert_has(&text(&driven.shared), &["piccolo_memory_limit_bytes 3145728"]);
 }
