@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use clap::error::ErrorKind;
 use piccolo_engine::cli::{self, Cli, CliError, Command, dev};
-use piccolo_engine::config::{Config, ConfigError, ServeFlags, one_line};
+use piccolo_engine::config::{Config, ConfigError, ServeFlags, Settings, one_line};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -73,6 +73,12 @@ fn serve(flags: ServeFlags, out: &mut Stdout) -> ExitCode {
         return done(write!(out, "{}", config.to_toml()).map_err(CliError::Output));
     }
     cli::logger::start(config.log_level);
+    let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    let misspelt = Settings::misspelt(names);
+    if !misspelt.is_empty() {
+        // No error: whoever starts containers puts names of its own there.
+        log::warn!("no setting is called {}: misspelt?", misspelt.join(", "));
+    }
     match piccolo_engine::io::serve(&config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error.to_string(), error.exit_code()),

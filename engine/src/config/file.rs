@@ -109,6 +109,7 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
+    use crate::config::StartFlags;
     use crate::config::value::{ByteCount, Pin};
 
     fn of(text: &str) -> Result<Settings, ConfigError> {
@@ -125,8 +126,9 @@ mod tests {
     fn keys_are_flags_and_take_toml_values() {
         let settings = of("join = ['a:1', 'b:2']\nshards = 4\nmax-memory = '2g'\npin = [0, 2]\n\
                            create = false\nvalue-bytes-max = 1048576\n");
+        let join = Some(vec!["a:1".into(), "b:2".into()]);
         let expected = Settings {
-            join: Some(vec!["a:1".into(), "b:2".into()]),
+            start: StartFlags { join, ..StartFlags::default() },
             shards: Some(4),
             max_memory: Some(ByteCount(2 << 30)),
             value_bytes_max: Some(ByteCount(1 << 20)),

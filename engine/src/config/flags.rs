@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use clap::Args;
 use log::LevelFilter;
 
+use super::start::StartFlags;
 use super::value::{ByteCount, Pin};
 
 /// What `piccolo serve` was told on its command line and in its environment.
@@ -27,15 +28,9 @@ pub struct ServeFlags {
 /// default and the reason of each.
 #[derive(Args, Debug, Clone, Default, PartialEq, Eq)]
 pub struct Settings {
-    /// Begin a new cluster, of this node alone
-    #[arg(long, env = "PICCOLO_CREATE")]
-    pub create: bool,
-    /// Enter the cluster of these nodes' peer addresses
-    #[arg(long, env = "PICCOLO_JOIN", value_name = "ADDR,..", value_delimiter = ',')]
-    pub join: Option<Vec<String>>,
-    /// With --join: create the cluster once N nodes without one have found each other
-    #[arg(long, env = "PICCOLO_EXPECT", value_name = "N")]
-    pub expect: Option<usize>,
+    /// How the node comes by its cluster.
+    #[command(flatten)]
+    pub start: StartFlags,
     /// Stable name, which decides the node's place on the ring [default: advertised peer address]
     #[arg(long, env = "PICCOLO_NAME")]
     pub name: Option<String>,
@@ -106,9 +101,7 @@ impl Settings {
     #[must_use]
     pub fn over(self, lower: Self) -> Self {
         Self {
-            create: self.create || lower.create,
-            join: self.join.or(lower.join),
-            expect: self.expect.or(lower.expect),
+            start: self.start.over(lower.start),
             name: self.name.or(lower.name),
             client: self.client.or(lower.client),
             cluster_client: self.cluster_client.or(lower.cluster_client),
@@ -139,5 +132,13 @@ impl Settings {
     pub(super) fn words() -> Vec<String> {
         let command = Self::augment_args(clap::Command::new("settings"));
         command.get_arguments().filter_map(|flag| flag.get_long()).map(str::to_owned).collect()
+    }
+
+    /// Which of the names of environment variables look like those of settings, and are none.
+    pub fn misspelt(names: impl Iterator<Item = String>) -> Vec<String> {
+        let command = ServeFlags::augment_args(clap::Command::new("serve"));
+        let known =
+            |name: &str| command.get_arguments().any(|flag| flag.get_env() == Some(name.as_ref()));
+        names.filter(|name| name.starts_with("PICCOLO_") && !known(name)).collect()
     }
 }

@@ -1,6 +1,7 @@
 //! What a node is told when it starts: flags before environment before file, all checked.
 //!
 //! * [`flags`]: the words, once for flag, environment and file.
+//! * [`StartFlags`]: the three words that say how a node comes by its cluster.
 //! * [`mod@file`]: the configuration file.
 //! * [`value`]: byte counts and core lists.
 //! * [`error`]: what is wrong, and what to do about it.
@@ -11,6 +12,7 @@ pub mod error;
 pub mod file;
 pub mod flags;
 mod print;
+mod start;
 pub mod value;
 mod verify;
 
@@ -22,6 +24,7 @@ use log::LevelFilter;
 
 pub use error::ConfigError;
 pub use flags::{ServeFlags, Settings};
+pub use start::StartFlags;
 pub use value::Pin;
 pub(crate) use verify::is_host_and_port;
 
@@ -104,14 +107,14 @@ impl Config {
     /// Weight at most: 64 tokens for each, of which the ring keeps all in memory.
     pub const WEIGHT_MAX: u16 = 100;
 
-    /// Puts together what the flags and their file say. `cores` is the number of cores that
-    /// the process may use.
-    ///
     /// Whether other machines reach the listeners for clients.
     pub fn is_open(&self) -> bool {
         [self.client, self.cluster_client].iter().any(|address| !address.ip().is_loopback())
     }
 
+    /// Puts together what the flags and their file say. `cores` is the number of cores that
+    /// the process may use.
+    ///
     /// # Errors
     ///
     /// The first thing that is wrong, in one line that says what to do.

@@ -23,6 +23,10 @@ fn refusal(line: &str) -> String {
     message
 }
 
+fn creating() -> StartFlags {
+    StartFlags { create: Some(true), ..StartFlags::default() }
+}
+
 /// A file that is removed again.
 struct Temporary(std::path::PathBuf);
 
@@ -106,9 +110,9 @@ fn names_and_zones_are_printable() {
         assert!(refusal(&format!("--create --name {name}")).starts_with("--name"), "{name}");
         assert!(refusal(&format!("--create --zone {name}")).starts_with("--zone"), "{name}");
     }
-    let empty = Settings { create: true, name: Some(String::new()), ..Settings::default() };
+    let empty = Settings { start: creating(), name: Some(String::new()), ..Settings::default() };
     assert!(matches!(Config::of(empty, CORES), Err(ConfigError::BadName { .. })));
-    let spaced = Settings { create: true, name: Some("a b".into()), ..Settings::default() };
+    let spaced = Settings { start: creating(), name: Some("a b".into()), ..Settings::default() };
     assert!(matches!(Config::of(spaced, CORES), Err(ConfigError::BadName { .. })));
     assert_eq!(config(&format!("--create --name {}", "x".repeat(64))).name.len(), 64);
 }
@@ -133,7 +137,8 @@ fn wide_addresses_are_refused_unless_guarded() {
     let config = config(&format!("{open} --advertise-client 10.0.0.1:7379"));
     assert_eq!(config.requirepass.as_deref(), Some("secret"));
     assert_eq!(config.advertise_cluster_client, "10.0.0.1:7382".parse().unwrap());
-    let empty = Settings { create: true, requirepass: Some(String::new()), ..Settings::default() };
+    let empty =
+        Settings { start: creating(), requirepass: Some(String::new()), ..Settings::default() };
     assert_eq!(Config::of(empty, CORES), Err(ConfigError::EmptyPassword));
 }
 
@@ -200,6 +205,29 @@ fn flags_go_before_the_file() {
     let file = Temporary::holding("order", "create = true\nshards = 2\nweight = 5\n");
     let config = config(&format!("--shards 3 --config {}", file.0.display()));
     assert_eq!((config.shards.get(), config.weight), (3, 5));
+}
+
+/// Else a node whose file lets it create could never be told to join.
+#[test]
+fn who_says_how_to_start_says_it_for_all_below() {
+    let create = Temporary::holding("create", "create = true\n");
+    let join = Temporary::holding("join", "join = ['a:1', 'b:1', 'c:1']\nexpect = 2\n");
+    let with = |line: &str, file: &Temporary| format!("{line} --config {}", file.0.display());
+    let joins = |start: &Start| matches!(start, Start::Join { expect: None, .. });
+    assert!(joins(&config(&with("--join d:1", &create)).start));
+    assert!(joins(&config(&with("--join d:1", &join)).start), "expect counts another list");
+    assert_eq!(config(&with("--create", &join)).start, Start::Create);
+    let more = config(&with("--expect 3", &join)).start;
+    assert!(matches!(more, Start::Join { expect: Some(3), .. }));
+    let no = StartFlags { create: Some(false), ..StartFlags::default() };
+    assert_eq!(no.clone().over(creating()), no);
+}
+
+#[test]
+fn a_variable_that_is_no_setting_is_named() {
+    let names = ["PICCOLO_SHARD", "PICCOLO_SHARDS", "PICCOLO_CONFIG", "PATH", "piccolo_x"];
+    let misspelt = Settings::misspelt(names.into_iter().map(str::to_owned));
+    assert_eq!(misspelt, ["PICCOLO_SHARD"]);
 }
 
 #[test]

@@ -9,6 +9,7 @@ use piccolo_schema::limits::{NAME_BYTES_MAX, VALUE_BYTES_MAX};
 
 use super::error::ConfigError;
 use super::flags::Settings;
+use super::start::StartFlags;
 use super::value::{ByteCount, Pin};
 use super::{Config, Start};
 
@@ -29,7 +30,7 @@ impl Config {
     /// Checks `settings` and fills in what they leave out.
     pub(super) fn of(settings: Settings, cores: usize) -> Result<Self, ConfigError> {
         refuse_unbuilt(&settings)?;
-        let start = start(&settings)?;
+        let start = start(&settings.start)?;
         let addresses = Addresses::of(&settings)?;
         let name = settings.name.unwrap_or_else(|| addresses.advertise_peer.to_string());
         if settings.requirepass.as_ref().is_some_and(String::is_empty) {
@@ -88,8 +89,8 @@ fn refuse_unbuilt(settings: &Settings) -> Result<(), ConfigError> {
     }
 }
 
-fn start(settings: &Settings) -> Result<Start, ConfigError> {
-    match (settings.create, &settings.join, settings.expect) {
+fn start(flags: &StartFlags) -> Result<Start, ConfigError> {
+    match (flags.create == Some(true), &flags.join, flags.expect) {
         (true, Some(_), _) => Err(ConfigError::TwoStarts),
         (false, None, None) => Err(ConfigError::NoStart),
         (_, None, Some(_)) => Err(ConfigError::ExpectWithoutJoin),
