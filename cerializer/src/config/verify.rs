@@ -22,8 +22,8 @@ const SECRET_BYTES_MAX: usize = 1024;
 /// Requests that one connection to a node holds.
 const REQUESTS_MAX: u64 = piccolo_client::UNANSWERED_MAX as u64;
 
-/// Seconds that a node is given at least: it holds for 5 what it cannot serve, and then says so. Who
-/// gave up before would take its connection, and every write on it, for lost.
+/// Seconds that a node is given at least: for 5 it holds what it cannot serve, and then says so.
+/// Who gave up before that would take its connection, and every write on it, for lost.
 const NODE_TIMEOUT_LOWEST: u64 = 6;
 
 /// Addresses in `--nodes` at most: they are only where to begin.

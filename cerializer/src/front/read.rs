@@ -147,9 +147,9 @@ impl Service {
         self.enveloped(&asked.key, &entry, &value, download.permit.take()).await
     }
 
-    /// The entry in JSON. Never cached: its tag is the one of the value as it is. What is long waits
-    /// for room, unless it has some, and keeps it until it is written: escapes make a value up to six
-    /// times as long.
+    /// The entry in JSON. Never cached: its tag is the one of the value as it is. What is long
+    /// waits for room, unless it has some, and keeps it until it is written: escapes make a value
+    /// up to six times as long.
     async fn enveloped(
         &self,
         key: &[u8],

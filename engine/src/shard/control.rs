@@ -163,8 +163,9 @@ impl Shard {
     }
 
     /// Reads nothing more of clients: what they have sent is answered, then they are closed. So
-    /// each finds its connection closed between replies. Native clients are told so, and ask another
-    /// node for what this one did not take; redis clients would pass an error on to the user.
+    /// each finds its connection closed between replies. Native clients are told so, and ask
+    /// another node for what this one did not take; those of Redis would pass an error on to the
+    /// user.
     fn end_clients(&mut self) {
         self.unpause_clients();
         let clients: Vec<StreamKey> = self

@@ -4,6 +4,7 @@
 //! put back into the native form here.
 
 mod answer;
+mod prefix;
 mod session;
 
 pub(super) use session::Native;

@@ -16,6 +16,7 @@ use piccolo_schema::limits::{
 use piccolo_schema::link::RequestKind;
 
 use super::answer::{Form, answer};
+use super::prefix::glob_of;
 use crate::command::{self, native::write_command};
 use crate::resp::Reply as RespReply;
 use crate::shard::calls::{CallResult, NATIVE_SCAN, NATIVE_TOPOLOGY, OTHER};
@@ -493,39 +494,4 @@ fn number_of(name: &str) -> u8 {
 /// Whether a request may change keys.
 fn is_write(op: &Op<'_>) -> bool {
     !matches!(op, Op::Get(_) | Op::Scan(_) | Op::Topology)
-}
-
-/// The pattern of every key that begins with `prefix`; empty if that is every key.
-fn glob_of(prefix: &[u8]) -> Vec<u8> {
-    let mut pattern = Vec::with_capacity(prefix.len() + 1);
-    for byte in prefix {
-        if b"*?[]\\^-".contains(byte) {
-            pattern.push(b'\\');
-        }
-        pattern.push(*byte);
-    }
-    if !prefix.is_empty() {
-        pattern.push(b'*');
-    }
-    pattern
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::command::glob;
-    use proptest::prelude::*;
-
-    proptest! {
-        #[test]
-        fn a_prefix_matches_what_begins_so(
-            prefix in prop::collection::vec(prop::sample::select(&b"*?[]\\^-ab"[..]), 1..8),
-            text in prop::collection::vec(prop::sample::select(&b"*?[]\\^-ab"[..]), 0..12),
-        ) {
-            let pattern = glob_of(&prefix);
-            prop_assert_eq!(glob::matches(&pattern, &text), text.starts_with(&prefix));
-            let longer = [&prefix[..], &text].concat();
-            prop_assert!(glob::matches(&pattern, &longer));
-        }
-    }
 }
