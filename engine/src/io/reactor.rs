@@ -263,7 +263,7 @@ impl Reactor {
         }
         log::info!("leaving: slots move away for at most {} s", self.drain.as_secs());
         let last_words = LAST_WORDS.min(self.drain / 2);
-        self.drain_until = Some(now + (self.drain - last_words));
+        self.drain_until = Some(now + self.drain.saturating_sub(last_words));
         self.node.leave(now);
     }
 
