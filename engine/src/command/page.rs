@@ -25,7 +25,8 @@ const NOTES: &[(&str, &str)] = &[
     (
         "config|set",
         "`maxmemory`, `requirepass` (not empty where other machines reach the node), \
-         `slowlog-log-slower-than` (-1 or more), `slowlog-max-len` (up to 16384). Of this node, until it ends.",
+         `slowlog-log-slower-than` (-1 or more), `slowlog-max-len` (up to 16384). Of this node, \
+         until it ends.",
     ),
     ("copy", "`DB 0` alone."),
     ("dbsize", "Of the whole cluster."),

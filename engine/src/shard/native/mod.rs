@@ -5,6 +5,8 @@
 
 mod answer;
 mod prefix;
+
+mod scan;
 mod session;
 
 pub(super) use session::Native;

@@ -8,7 +8,7 @@ use piccolo_schema::ids::Slot;
 use piccolo_schema::key_slot::slot_of;
 use piccolo_schema::kv::{
     self, Answer, Extent, Hello, Item, Malformed, Op, PREFACE, PROTOCOL, Reason, Refusal, Reply,
-    ReplyBatch, Request, Scan, Value, Welcome,
+    ReplyBatch, Request, Value, Welcome,
 };
 use piccolo_schema::limits::{
     FRAME_BYTES_AIM, FRAME_BYTES_MAX, HELLO_BYTES_MAX, KEY_BYTES_MAX, NAME_BYTES_MAX,
@@ -24,14 +24,10 @@ use crate::shard::requests::REQUESTS_BYTES_MAX;
 use crate::shard::serve::{self, SCRATCH_BYTES_KEPT};
 use crate::shard::session::{OUTPUT_BYTES_MAX, Pause, State};
 use crate::shard::stream::{Inbox, Role, Stream, StreamKey};
-use crate::shard::task::{self, SweepKind, Task};
 use crate::shard::{Shard, clients};
 
 /// Requests of one connection in one turn at most, so that others get theirs.
 const TURN_REQUESTS: usize = 1024;
-
-/// Keys that a page has about, unless the client says otherwise, and at most.
-const PAGE_KEYS: (usize, usize) = (100, 10_000);
 
 const BEFORE_HELLO: &str = "a request before the hello";
 
@@ -56,7 +52,7 @@ pub(in crate::shard) struct Native {
 
 /// What a pending reply is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Owed {
+pub(super) enum Owed {
     /// The reply of an internal command.
     Answer(Form),
     /// A frame.
@@ -374,28 +370,7 @@ impl Shard {
         true
     }
 
-    fn take_scan(&mut self, key: StreamKey, id: u64, scan: &Scan<'_>) -> bool {
-        let count = if scan.count == 0 { PAGE_KEYS.0 } else { scan.count as usize };
-        let pattern =
-            if scan.pattern.is_empty() { glob_of(scan.prefix) } else { scan.pattern.to_vec() };
-        let filter = if pattern.is_empty() { vec![] } else { vec![b"MATCH".to_vec(), pattern] };
-        let kind = SweepKind::Scan {
-            cursor: scan.cursor,
-            count: count.min(PAGE_KEYS.1),
-            filter,
-            slot_keys: self.slot_keys(),
-        };
-        let begun = self.begin_task(key, || Task::Sweep(task::Sweep::new(kind, None)));
-        if begun {
-            self.owe(key, id, Owed::Answer(Form::Page));
-        }
-        if let Some(session) = self.streams.session(key) {
-            session.last_command = "scan";
-        }
-        begun
-    }
-
-    fn owe(&mut self, key: StreamKey, id: u64, owed: Owed) {
+    pub(super) fn owe(&mut self, key: StreamKey, id: u64, owed: Owed) {
         if let Some(native) = self.native(key) {
             native.asked.push_back((id, owed));
         }
