@@ -4,7 +4,6 @@
 //! put back into the native form here.
 
 mod answer;
-mod prefix;
 
 mod scan;
 mod session;

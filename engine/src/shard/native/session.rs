@@ -16,7 +16,6 @@ use piccolo_schema::limits::{
 use piccolo_schema::link::RequestKind;
 
 use super::answer::{Form, answer};
-use super::prefix::glob_of;
 use crate::command::{self, native::write_command};
 use crate::resp::Reply as RespReply;
 use crate::shard::calls::{CallResult, NATIVE_SCAN, NATIVE_TOPOLOGY, OTHER};
