@@ -14,7 +14,7 @@ import sys
 import tempfile
 
 # (operation, pipeline): instructions per command, on x86_64.
-BARS = {("get", 1): 2700, ("get", 16): 1751, ("set", 1): 2980, ("set", 16): 1992}
+BARS = {("get", 1): 2842, ("get", 16): 1801, ("set", 1): 3117, ("set", 16): 2068}
 SLACK = 1.05
 TURNS = (2000, 6000)
 
