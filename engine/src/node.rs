@@ -97,6 +97,8 @@ pub struct Node {
     ids: BTreeMap<String, NodeId>,
     /// Ids that another life of their name has followed.
     superseded: BTreeSet<NodeId>,
+    /// Ids that were live when this node heard of them, or later.
+    seen_live: BTreeSet<NodeId>,
     /// Ids whose slots were brought back, or could be, while a majority was seen: they do not count
     /// against a later majority, or a cluster whose nodes are replaced one by one would lose it.
     written_off: BTreeSet<NodeId>,
@@ -127,6 +129,7 @@ impl Node {
             actions: VecDeque::new(),
             ids: BTreeMap::new(),
             superseded: BTreeSet::new(),
+            seen_live: BTreeSet::new(),
             written_off: BTreeSet::new(),
             told_of_minority: false,
             unserved_since: None,
@@ -336,6 +339,9 @@ impl Node {
                 self.stale = true;
             }
             Event::Changed { member, was } => {
+                if member.state.is_live() {
+                    self.seen_live.insert(member.id);
+                }
                 if was != Some(member.state) {
                     self.actions.push_back(NodeAction::Say(format!(
                         "{} ({}, node {}) is {}",
@@ -381,6 +387,8 @@ impl Node {
                 member.said == State::Alive
                     && member.state != State::Left
                     && !self.given_up(member, now)
+                    // Who was dead before this node came has its grace behind it, or soon.
+                    && (member.state.is_live() || self.seen_live.contains(&member.id))
                     // The dead may come back in their grace, but not in the time of a leaver.
                     && (!self.leaving || member.state.is_live())
             })
