@@ -327,15 +327,21 @@ impl Shard {
         }
     }
 
+    fn send_again(&mut self, slots: &[Slot]) {
+        let mut ways = self.requests.ways(slots);
+        for slot in slots {
+            let Some(parked) = self.requests.parked.remove(slot) else { continue };
+            parked.ids.into_iter().for_each(|(_, id)| self.send(id, Some(&mut ways)));
+        }
+    }
+
     /// Tries parked requests again, in the order asked, and gives up those that are overdue.
     pub(super) fn tend_requests(&mut self) {
         let now = self.now.moment;
         let due = self.requests.parked.iter().filter(|(_, parked)| parked.at <= now);
         let due: Vec<Slot> = due.map(|(slot, _)| *slot).collect();
-        let mut ways = self.requests.ways(&due);
-        for slot in due {
-            let Some(parked) = self.requests.parked.remove(&slot) else { continue };
-            parked.ids.into_iter().for_each(|(_, id)| self.send(id, Some(&mut ways)));
+        if !due.is_empty() {
+            self.send_again(&due);
         }
         if now.since(self.requests.looked) < RETRY * 20 {
             return;
