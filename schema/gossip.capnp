@@ -19,8 +19,10 @@ struct Datagram {
     refuse @10 :Refuse;    # you are not
     gossip @11 :Void;      # updates only
     mismatch @12 :Void;    # I am not the one that you think; the first update says who I am
-    sync @13 :Sync;        # do we hold the same members
+    digest @13 :UInt64;    # of the sender's members: do we hold the same
     table @14 :Void;       # updates are a part of the members
+    nack @15 :UInt32;      # the ping that you asked for is not answered so far
+    ranges @16 :Ranges;    # we do not hold the same: where do we differ
   }
 }
 
@@ -53,12 +55,18 @@ struct Refuse {
   union {
     nameTaken @0 :Address; # a live node at that address has your name
     stale @1 :UInt64;      # your name was here with this generation: yours must be higher
+    version @2 :Versions;  # what all members speak; you speak none of it
   }
 }
 
-struct Sync {
-  digest @0 :UInt64;       # of the sender's members
-  answer @1 :Bool;         # the sender has just sent its table
+struct Ranges {
+  digests @0 :List(UInt64);  # of each range of the sender's members
+  answer @1 :Bool;         # answers the ranges of the receiver: do not answer with yours
+}
+
+struct Versions {
+  oldest @0 :UInt16;
+  newest @1 :UInt16;
 }
 
 struct Address {
@@ -83,6 +91,7 @@ struct Update {
   protocolMax @13 :UInt16;
   features @14 :UInt64;
   clusterClient @15 :Address;  # where cluster clients reach it
+  accusers @16 :List(Id);  # who found it silent, while it is suspect
 }
 
 enum State {

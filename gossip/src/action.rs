@@ -36,7 +36,7 @@ pub enum Event {
     /// A member, perhaps ourselves, is new or has taken another state.
     Changed {
         /// As it is now.
-        member: Member,
+        member: Box<Member>,
         /// The state it had before; `None`: this id was not known.
         was: Option<State>,
     },
@@ -58,6 +58,18 @@ pub enum Fatal {
     NameTaken {
         /// Its address.
         by: SocketAddr,
+    },
+    /// An operator removed this node.
+    #[error("this node was removed from its cluster: start it anew, and it joins as a new member")]
+    Removed,
+    /// The members of the cluster speak other versions of the protocol.
+    #[error("the members speak versions {} to {} of the protocol, this node {} to {}: \
+             upgrade one version at a time", theirs.0, theirs.1, ours.0, ours.1)]
+    Version {
+        /// Oldest and newest version that all members speak.
+        theirs: (u16, u16),
+        /// Oldest and newest version that this node speaks.
+        ours: (u16, u16),
     },
     /// Another cluster believes that this node, by name or address, is its member.
     #[error("{cluster:?} at {by} counts this node as its member: it was started into another one")]

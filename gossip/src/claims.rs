@@ -9,6 +9,7 @@ use piccolo_schema::time::Moment;
 use crate::action::{Event, Fatal};
 use crate::gossip::Gossip;
 use crate::member::{Member, State};
+use crate::message::Body;
 use crate::timers::Timer;
 
 /// How a claim came.
@@ -45,25 +46,32 @@ impl Gossip {
         };
         match claim.standing(known) {
             Ordering::Less => return,
-            Ordering::Equal => return self.rumors.known_to(&claim.name, teller),
+            Ordering::Equal => return self.confirm(now, &claim.name, &claim.accusers, teller),
             Ordering::Greater => {}
         }
         let lives = known.id == claim.id && known.state.is_live();
         if source == Source::Table && claim.state == State::Dead && lives {
-            claim.state = State::Suspect;
-            if claim.standing(known) != Ordering::Greater {
-                return;
-            }
+            return self.doubt(claim);
         }
+        let accusers = std::mem::take(&mut claim.accusers);
+        self.accuse(&mut claim, &accusers);
         let name = claim.name.clone();
         self.mark(now, claim);
         self.rumors.known_to(&name, teller);
     }
 
+    /// Hears that a member that we hold live is dead to another. That is often as old as a
+    /// partition, and then all of one side are dead to the other: we ask the member next, and
+    /// tell it, so that it refutes; nobody else hears of it from us.
+    fn doubt(&mut self, claim: Member) {
+        self.probing.prefer(&claim.name);
+        self.send(claim.peer, claim.id, Body::Gossip, vec![claim]);
+    }
+
     /// Takes in a name never heard before. One that left is not taken in: nodes that forget it at
     /// different times would remind each other for ever.
     fn meet(&mut self, now: Moment, teller: NodeId, claim: Member) {
-        if claim.state == State::Left {
+        if claim.state == State::Left && claim.said == State::Left {
             return;
         }
         if self.table.len() >= self.config.members_max {
@@ -83,8 +91,10 @@ impl Gossip {
         }
         if claim.id == me.id {
             match claim.standing(me) {
+                Ordering::Greater if claim.state == State::Left => self.fatal(Fatal::Removed),
                 Ordering::Greater => {
                     self.stats.refutations += 1;
+                    self.feel_worse(1);
                     self.outbid(now, claim.generation, claim.incarnation);
                 }
                 // Denied already, but the teller has not heard it.
@@ -128,6 +138,9 @@ impl Gossip {
     /// Puts what is now believed of a member into the table, tells the caller of the change, and
     /// passes it on. The one place where the table changes.
     pub(crate) fn mark(&mut self, now: Moment, mut claim: Member) {
+        if claim.state != State::Suspect {
+            claim.accusers.clear();
+        }
         let known = self.table.get(&claim.name).cloned();
         let same = known.as_ref().filter(|known| known.id == claim.id);
         claim.since = same.filter(|k| k.state == claim.state).map_or(now, |known| known.since);
@@ -141,7 +154,7 @@ impl Gossip {
         let superseded = known.filter(|known| known.id != claim.id && known.state.is_live());
         if let Some(old) = superseded {
             let was = Some(old.state);
-            let member = Member { state: State::Dead, since: now, ..old };
+            let member = Box::new(Member { state: State::Dead, since: now, ..old });
             self.event(Event::Changed { member, was });
         }
         self.table.put(claim.clone());
@@ -149,7 +162,7 @@ impl Gossip {
         self.rumors.add(&claim.name, claim.id);
         self.arm_gossip(now);
         if changed {
-            self.event(Event::Changed { member: claim, was });
+            self.event(Event::Changed { member: Box::new(claim), was });
         }
     }
 
@@ -164,6 +177,8 @@ impl Gossip {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::RemoveError;
+    use crate::action::Action;
     use crate::member::tests::{alone, member};
     use proptest::prelude::*;
 
@@ -203,12 +218,54 @@ mod tests {
     #[test]
     fn a_table_buries_nobody_who_lives_but_news_does() {
         let dead = Member { state: State::Dead, ..member("x", 1) };
-        for (source, state) in [(Source::Table, State::Suspect), (Source::News, State::Dead)] {
+        for (source, state) in [(Source::Table, State::Alive), (Source::News, State::Dead)] {
             let mut gossip = alone("me");
             gossip.merge(Moment(1), NodeId(9), vec![member("x", 1)], Source::News);
+            while gossip.next_action().is_some() {}
             gossip.merge(Moment(2), NodeId(9), vec![dead.clone()], source);
             assert_eq!(gossip.table.get("x").map(|x| x.state), Some(state));
+            let told = std::iter::from_fn(|| gossip.next_action());
+            let told = told.filter(|action| match action {
+                Action::Send { to, .. } => *to == dead.peer,
+                _ => false,
+            });
+            assert_eq!(told.count(), usize::from(source == Source::Table), "it may refute");
         }
+    }
+
+    #[test]
+    fn each_accuser_counts_once_and_only_so_many() {
+        let mut gossip = alone("me");
+        gossip.merge(Moment(1), NodeId(9), vec![member("x", 1)], Source::News);
+        for (accusers, expected) in
+            [(vec![2], 1), (vec![2, 3], 2), (vec![3, 1], 2), (vec![4, 5, 6, 7], 4)]
+        {
+            let accusers = accusers.into_iter().map(NodeId).collect();
+            let claim = Member { state: State::Suspect, accusers, ..member("x", 1) };
+            gossip.merge(Moment(2), NodeId(9), vec![claim], Source::News);
+            assert_eq!(gossip.table.get("x").map(|x| x.accusers.len()), Some(expected));
+        }
+    }
+
+    #[test]
+    fn who_was_removed_stops_and_is_not_outbid() {
+        let mut gossip = alone("me");
+        let removed = Member { state: State::Left, ..gossip.me().clone() };
+        gossip.merge(Moment(1), NodeId(9), vec![removed], Source::News);
+        assert!(
+            std::iter::from_fn(|| gossip.next_action())
+                .any(|action| action == Action::Event(Event::Fatal(Fatal::Removed)))
+        );
+        let mut gossip = alone("me");
+        gossip.merge(Moment(1), NodeId(9), vec![member("x", 1)], Source::News);
+        assert_eq!(gossip.remove(Moment(2), "x"), Err(RemoveError::Live));
+        assert_eq!(gossip.remove(Moment(2), "y"), Err(RemoveError::Unknown));
+        let dead = Member { state: State::Dead, ..member("x", 1) };
+        gossip.merge(Moment(2), NodeId(9), vec![dead], Source::News);
+        assert_eq!(gossip.remove(Moment(3), "x"), Ok(()));
+        let back = Member { incarnation: 7, ..member("x", 1) };
+        gossip.merge(Moment(4), NodeId(9), vec![back], Source::News);
+        assert_eq!(gossip.table.get("x").map(|x| x.state), Some(State::Left));
     }
 
     #[test]

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use piccolo_schema::limits::DATAGRAM_BYTES_MAX;
 
+use crate::wire::ACCUSERS_MAX;
+
 /// Timers and bounds. [`Config::default`] suits nodes of one local network; [`Config::check`]
 /// says whether changed values still fit together.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -22,11 +24,42 @@ pub struct Config {
     ///
     /// Default 3 (source: SWIM, memberlist). More hides more loss and costs as many datagrams.
     pub indirect_probes: usize,
-    /// Probe intervals that a suspect has for its refutation, times `log10` of the members.
+    /// How far this node may come to doubt itself: its probe times stretch up to so many times
+    /// plus one.
     ///
-    /// Default 4 (source: memberlist `SuspicionMult`), which is 2 s with up to 10 members and 4 s
-    /// with 100. Lower declares the dead sooner, and the paused and unlucky with them.
+    /// Default 8 (source: Lifeguard). Higher spares others more while this node is slow, and lets
+    /// it find failures later. 0: never doubt, as plain SWIM.
+    pub health_max: u32,
+    /// Whether a node that notices its own pause holds nothing of that time against others.
+    ///
+    /// Default yes. No: as plain SWIM, where a paused node accuses whoever could not answer it.
+    pub pauses_forgiven: bool,
+    /// Probe intervals that a suspect has for its refutation once [`Config::confirmations`] others
+    /// have confirmed it, times `log10` of the members.
+    ///
+    /// Default 3 (memberlist `SuspicionMult`: 4), which is 3 s with 100 members and 4.5 s with
+    /// 1000. Lower declares the dead sooner, and the paused and unlucky with them.
     pub suspicion_multiplier: u32,
+    /// What a suspect has at least, however small the cluster.
+    ///
+    /// Default 3 s: a suspicion begins half a second into a pause at the earliest, so that no pause
+    /// below 3.5 s is ever taken for a death.
+    pub suspicion_floor: Duration,
+    /// How many times longer a suspect has while nobody confirms it.
+    ///
+    /// Default 6 (source: Lifeguard). Lower lets one node that hears badly bury others; higher
+    /// delays the death that only one node can see. 1: confirmations change nothing.
+    pub suspicion_stretch: u32,
+    /// The longest that a suspect is given for having needed long before: who pauses now and then
+    /// gets twice the time that it took to refute.
+    ///
+    /// Default 15 s. Higher buries fewer nodes that pause for long, again and again, and finds a
+    /// crash of such a node later; others are found as ever. 0: nobody is given more, as in SWIM.
+    pub patience_max: Duration,
+    /// Others that must find a suspect silent for its time to be the shortest.
+    ///
+    /// Default 3 (source: Lifeguard, K). Higher is slower and errs less.
+    pub confirmations: usize,
     /// Time between two rounds of gossip, held only while there is something to tell.
     ///
     /// Default 200 ms (source: memberlist). Lower spreads news sooner at the same number of
@@ -48,7 +81,7 @@ pub struct Config {
     pub exchange_interval: Duration,
     /// Time to the next comparison after one that found a difference, and after entering.
     ///
-    /// Default 2 s. Bounds how often a table is sent whole while news is on its way.
+    /// Default 1 s. Bounds how often tables are sent while news is on its way.
     pub exchange_retry: Duration,
     /// Datagrams in which a table is sent at most; a longer one is continued another time.
     ///
@@ -68,6 +101,12 @@ pub struct Config {
     ///
     /// Default 1 s. Lower joins sooner when seeds come late or datagrams are lost.
     pub join_retry: Duration,
+    /// How long the holder of a name may stay silent, asked directly and through others, before a
+    /// newcomer from another address gets the name.
+    ///
+    /// Default 1.5 s, in which it is asked five times. Lower lets a node that moved in sooner;
+    /// a node paused for longer just then loses its name.
+    pub name_trial: Duration,
     /// How long a node without a cluster counts as found after its last sign of life.
     ///
     /// Default 5 s. Must exceed [`Config::join_retry`] several times over, or loss keeps founders
@@ -89,7 +128,7 @@ pub struct Config {
     pub actions_max: usize,
     /// Bytes of a datagram at most, both ways.
     ///
-    /// Default and upper bound [`DATAGRAM_BYTES_MAX`]. Lower for a narrow tunnel; at least 700,
+    /// Default and upper bound [`DATAGRAM_BYTES_MAX`]. Lower for a narrow tunnel; at least 1000,
     /// so that the longest claim fits.
     pub datagram_bytes_max: usize,
 }
@@ -100,16 +139,23 @@ impl Default for Config {
             probe_interval: Duration::from_millis(500),
             probe_timeout: Duration::from_millis(200),
             indirect_probes: 3,
-            suspicion_multiplier: 4,
+            health_max: 8,
+            pauses_forgiven: true,
+            suspicion_multiplier: 3,
+            suspicion_floor: Duration::from_secs(3),
+            suspicion_stretch: 6,
+            patience_max: Duration::from_secs(15),
+            confirmations: 3,
             gossip_interval: Duration::from_millis(200),
             gossip_fanout: 3,
             retransmit_multiplier: 4,
             exchange_interval: Duration::from_secs(10),
-            exchange_retry: Duration::from_secs(2),
+            exchange_retry: Duration::from_secs(1),
             exchange_datagrams_max: 64,
             dead_retry: Duration::from_secs(10),
             left_memory: Duration::from_hours(24),
             join_retry: Duration::from_secs(1),
+            name_trial: Duration::from_millis(1500),
             founder_silence: Duration::from_secs(5),
             create_wait: Duration::from_secs(1),
             members_max: 4096,
@@ -120,9 +166,23 @@ impl Default for Config {
 }
 
 /// Bytes that a datagram must be allowed to have: the longest claim and its surroundings.
-pub(crate) const DATAGRAM_BYTES_MIN: usize = 700;
+pub(crate) const DATAGRAM_BYTES_MIN: usize = 1000;
 
 impl Config {
+    /// The same without Lifeguard: no doubt of itself, no confirmations, as plain SWIM with
+    /// suspicion. To measure what Lifeguard is good for.
+    #[must_use]
+    pub fn without_lifeguard(self) -> Self {
+        Self {
+            health_max: 0,
+            pauses_forgiven: false,
+            suspicion_stretch: 1,
+            patience_max: Duration::ZERO,
+            confirmations: 0,
+            ..self
+        }
+    }
+
     /// Whether the values fit together.
     ///
     /// # Errors
@@ -135,6 +195,10 @@ impl Config {
         self.counts().into_iter().try_for_each(|(name, value)| {
             if value == 0 { Err(ConfigError::Zero { name }) } else { Ok(()) }
         })?;
+        if self.confirmations >= ACCUSERS_MAX as usize {
+            let confirmations = self.confirmations;
+            return Err(ConfigError::Confirmations { confirmations });
+        }
         above("probe_interval", self.probe_interval, "probe_timeout", self.probe_timeout)?;
         above("founder_silence", self.founder_silence, "join_retry", self.join_retry)?;
         if (DATAGRAM_BYTES_MIN..=DATAGRAM_BYTES_MAX).contains(&self.datagram_bytes_max) {
@@ -144,24 +208,27 @@ impl Config {
         }
     }
 
-    fn durations(&self) -> [(&'static str, Duration); 10] {
+    fn durations(&self) -> [(&'static str, Duration); 12] {
         [
             ("probe_interval", self.probe_interval),
             ("probe_timeout", self.probe_timeout),
+            ("suspicion_floor", self.suspicion_floor),
             ("gossip_interval", self.gossip_interval),
             ("exchange_interval", self.exchange_interval),
             ("exchange_retry", self.exchange_retry),
             ("dead_retry", self.dead_retry),
             ("left_memory", self.left_memory),
             ("join_retry", self.join_retry),
+            ("name_trial", self.name_trial),
             ("founder_silence", self.founder_silence),
             ("create_wait", self.create_wait),
         ]
     }
 
-    fn counts(&self) -> [(&'static str, usize); 6] {
+    fn counts(&self) -> [(&'static str, usize); 7] {
         [
             ("suspicion_multiplier", self.suspicion_multiplier as usize),
+            ("suspicion_stretch", self.suspicion_stretch as usize),
             ("retransmit_multiplier", self.retransmit_multiplier as usize),
             ("gossip_fanout", self.gossip_fanout),
             ("exchange_datagrams_max", self.exchange_datagrams_max),
@@ -200,6 +267,12 @@ pub enum ConfigError {
         lower: &'static str,
         /// Its value.
         low: Duration,
+    },
+    /// More confirmations than a claim can carry.
+    #[error("confirmations is {confirmations}; it must be below {ACCUSERS_MAX}")]
+    Confirmations {
+        /// As configured.
+        confirmations: usize,
     },
     /// A datagram size that the protocol does not allow.
     #[error("datagram_bytes_max is {bytes}, not {DATAGRAM_BYTES_MIN} to {DATAGRAM_BYTES_MAX}")]

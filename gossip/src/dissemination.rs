@@ -1,6 +1,6 @@
 //! News: what is passed on, how often, and how much of it fits.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use piccolo_schema::ids::NodeId;
@@ -23,6 +23,8 @@ const GOOD_BYES: usize = 8;
 #[derive(Debug, Default)]
 pub(crate) struct Rumors {
     running: BTreeMap<String, Rumor>,
+    /// The same by how often they were sent: the least sent goes first.
+    queue: BTreeSet<(u32, String)>,
 }
 
 #[derive(Debug, Default)]
@@ -37,7 +39,20 @@ struct Rumor {
 impl Rumors {
     /// There is news about a member, which `teller` knows. Older news about it is forgotten.
     pub(crate) fn add(&mut self, name: &str, teller: NodeId) {
+        self.remove(name);
         self.running.insert(name.to_owned(), Rumor { sends: 0, told: vec![teller] });
+        self.queue.insert((0, name.to_owned()));
+    }
+
+    fn remove(&mut self, name: &str) {
+        if let Some(rumor) = self.running.remove(name) {
+            self.queue.remove(&(rumor.sends, name.to_owned()));
+        }
+    }
+
+    fn clear(&mut self) {
+        self.running.clear();
+        self.queue.clear();
     }
 
     /// One more knows the news about a member.
@@ -56,19 +71,22 @@ impl Rumors {
 
     /// Names of what is news to somebody, the least sent first.
     fn news_for(&self, id: NodeId) -> Vec<String> {
-        let news = self.running.iter().filter(|(_, rumor)| !rumor.told.contains(&id));
-        let mut names: Vec<_> = news.map(|(name, rumor)| (rumor.sends, name)).collect();
-        names.sort_unstable();
-        names.into_iter().take(CANDIDATES).map(|(_, name)| name.clone()).collect()
+        let names = self.queue.iter().map(|(_, name)| name);
+        let is_news =
+            |name: &&String| self.running.get(*name).is_some_and(|rumor| !rumor.told.contains(&id));
+        names.filter(is_news).take(CANDIDATES).cloned().collect()
     }
 
     /// Notes that somebody was told, and ends what was sent `sends_max` times.
     fn sent(&mut self, name: &str, to: NodeId, sends_max: u32) {
         self.known_to(name, to);
         let Some(rumor) = self.running.get_mut(name) else { return };
+        self.queue.remove(&(rumor.sends, name.to_owned()));
         rumor.sends += 1;
         if rumor.sends >= sends_max {
             self.running.remove(name);
+        } else {
+            self.queue.insert((rumor.sends, name.to_owned()));
         }
     }
 
@@ -92,20 +110,21 @@ impl Gossip {
     /// Sends with as much news as fits. What we hold against the addressee comes first, so that it
     /// can refute.
     pub(crate) fn send_with_news(&mut self, to: SocketAddr, to_id: NodeId, body: Body) {
-        let names = self.rumors.news_for(to_id);
-        let held = self
-            .table
-            .with_id(to_id)
-            .filter(|member| matches!(member.state, State::Suspect | State::Dead))
-            .cloned();
-        let mut updates: Vec<Member> = held.into_iter().collect();
-        let first = updates.first().map(|member| member.name.clone());
-        let news = names.iter().filter(|name| Some(*name) != first.as_ref());
-        updates.extend(news.filter_map(|name| self.table.get(name).cloned()));
-        let names: Vec<String> = updates.iter().map(|member| member.name.clone()).collect();
+        self.send_about(to, to_id, body, to_id);
+    }
+
+    /// The same, with what we hold against somebody else first.
+    pub(crate) fn send_about(&mut self, to: SocketAddr, to_id: NodeId, body: Body, about: NodeId) {
+        let held = self.table.with_id(about);
+        let held = held.filter(|m| matches!(m.state, State::Suspect | State::Dead));
+        let mut updates: Vec<Member> = held.cloned().into_iter().collect();
+        let extra = updates.len();
+        let mut names = self.rumors.news_for(to_id);
+        names.retain(|name| updates.first().is_none_or(|held| held.name != *name));
+        updates.extend(names.iter().filter_map(|name| self.table.get(name).cloned()));
         let count = self.send(to, to_id, body, updates);
         let sends_max = sends_max(self.config.retransmit_multiplier, self.table.live());
-        for name in names.iter().take(count) {
+        for name in names.iter().take(count.saturating_sub(extra)) {
             self.rumors.sent(name, to_id, sends_max);
         }
     }
@@ -119,7 +138,7 @@ impl Gossip {
         }
         if peers.is_empty() {
             // There is nobody to tell. Whoever comes gets the whole table.
-            self.rumors.running.clear();
+            self.rumors.clear();
         }
         let (drawn, _) = peers.partial_shuffle(&mut self.rng, self.config.gossip_fanout);
         for (to, id) in drawn.iter().copied() {

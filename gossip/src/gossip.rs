@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use piccolo_schema::ids::{ClusterId, NodeId};
-use piccolo_schema::limits::PROTOCOL;
 use piccolo_schema::time::Moment;
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
@@ -14,15 +13,18 @@ use crate::action::{Action, Event, Fatal};
 use crate::config::{Config, ConfigError};
 use crate::dissemination::Rumors;
 use crate::founding::Founding;
-use crate::join::Trials;
+use crate::health::Health;
 use crate::member::{Member, State, check_name, check_zone, is_reachable};
 use crate::message::{Body, Message};
+use crate::patience::Patience;
 use crate::probe::Probing;
 use crate::reject::Reject;
+use crate::seal::{Keys, Seal};
 use crate::stats::Stats;
 use crate::suspicion::Suspicions;
 use crate::table::Table;
 use crate::timers::{Timer, Timers};
+use crate::trial::Trials;
 use crate::wire;
 
 /// What this node says of itself. Nothing of it changes while the process runs.
@@ -49,6 +51,11 @@ pub struct Me {
     pub weight: u16,
     /// Its shards.
     pub shards: u16,
+    /// Oldest and newest version of the protocol between nodes that it speaks;
+    /// [`PROTOCOL`](piccolo_schema::limits::PROTOCOL) for this build.
+    pub protocol: (u16, u16),
+    /// Its abilities, one bit each.
+    pub features: u64,
 }
 
 /// How this node comes to its cluster.
@@ -99,8 +106,11 @@ pub struct Gossip {
     pub(crate) table: Table,
     pub(crate) rng: Xoshiro256PlusPlus,
     pub(crate) timers: Timers,
+    pub(crate) seal: Seal,
     pub(crate) probing: Probing,
+    pub(crate) health: Health,
     pub(crate) suspicions: Suspicions,
+    pub(crate) patience: Patience,
     pub(crate) rumors: Rumors,
     pub(crate) founding: Founding,
     pub(crate) trials: Trials,
@@ -152,9 +162,12 @@ impl Gossip {
             seeds_wanted: matches!(start, Start::Join { .. }),
             table,
             timers,
+            seal: Seal::default(),
             probing: Probing::new(rng.random()),
+            health: Health::default(),
             rng,
             suspicions: Suspicions::default(),
+            patience: Patience::default(),
             rumors: Rumors::default(),
             founding: Founding::default(),
             trials: Trials::default(),
@@ -179,6 +192,12 @@ impl Gossip {
         }
     }
 
+    /// Seals what is sent from now on with the first of the keys, and takes nothing that none of
+    /// them opens; `None`: neither.
+    pub fn set_keys(&mut self, keys: Option<Keys>) {
+        self.seal.set_keys(keys);
+    }
+
     /// Takes in one datagram that arrived from `from`.
     ///
     /// # Errors
@@ -200,7 +219,7 @@ impl Gossip {
     /// is never held against others.
     pub fn advance(&mut self, now: Moment) {
         let late = now.since(self.deadline());
-        if late > self.config.probe_timeout {
+        if late > self.config.probe_timeout && self.config.pauses_forgiven {
             self.forgive(late);
         }
         while let Some(timer) = self.timers.take_due(now) {
@@ -209,6 +228,8 @@ impl Gossip {
                 Timer::Join => self.seek(now),
                 Timer::Probe => self.probe(now),
                 Timer::ProbeTimeout => self.probe_indirectly(),
+                Timer::Nack => self.tell_unheard(now),
+                Timer::Trial => self.try_names(now),
                 Timer::Gossip => self.spread(now),
                 Timer::Exchange => self.compare(now),
                 Timer::Retry => self.retry(now),
@@ -250,7 +271,22 @@ impl Gossip {
 
     /// What has been counted so far.
     pub fn stats(&self) -> Stats {
-        self.stats
+        Stats { local_health: self.health.score(), ..self.stats }
+    }
+
+    /// Oldest and newest version of the protocol that every live member speaks. The newest one is
+    /// what the cluster as a whole may use.
+    pub fn versions(&self) -> (u16, u16) {
+        let live = self.table.iter().filter(|member| member.state.is_live());
+        live.fold((0, u16::MAX), |(oldest, newest), member| {
+            (oldest.max(member.protocol.0), newest.min(member.protocol.1))
+        })
+    }
+
+    /// Abilities that every live member has.
+    pub fn features(&self) -> u64 {
+        let live = self.table.iter().filter(|member| member.state.is_live());
+        live.fold(u64::MAX, |all, member| all & member.features)
     }
 
     /// Says that this node serves: from joining to alive. Changes nothing later.
@@ -348,19 +384,25 @@ impl Gossip {
             updates,
             body,
         };
-        let (datagram, count) = wire::encode_fitting(&message, self.config.datagram_bytes_max);
+        let bytes_max = self.config.datagram_bytes_max - self.seal.bytes();
+        let (mut datagram, count) = wire::encode_fitting(&message, bytes_max);
+        self.seal.close(&mut datagram);
         self.stats.datagrams_out += 1;
         self.stats.bytes_out += datagram.len() as u64;
         self.actions.push_back(Action::Send { to, datagram });
         count
     }
 
-    fn read(&self, datagram: &[u8]) -> Result<Message, Reject> {
+    fn read(&mut self, datagram: &[u8]) -> Result<Message, Reject> {
         let (bytes, bytes_max) = (datagram.len(), self.config.datagram_bytes_max);
         if bytes > bytes_max {
             return Err(Reject::TooLong { bytes, bytes_max });
         }
-        wire::decode(datagram).map_err(Reject::Malformed)
+        let (datagram, number) = self.seal.open(datagram)?;
+        let message = wire::decode(datagram).map_err(Reject::Malformed)?;
+        self.seal.forget(self.config.members_max, |id| self.table.with_id(id).is_some());
+        self.seal.first_time(message.from, number)?;
+        Ok(message)
     }
 }
 
@@ -392,8 +434,9 @@ fn first_claim(me: Me, now: Moment) -> Member {
         zone: me.zone,
         weight: me.weight,
         shards: me.shards,
-        protocol: PROTOCOL,
-        features: 0,
+        protocol: me.protocol,
+        features: me.features,
+        accusers: Vec::new(),
         since: now,
     }
 }

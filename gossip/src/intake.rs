@@ -69,7 +69,7 @@ impl Gossip {
                 self.refused(now, from, why);
                 Ok(())
             }
-            Body::Ping(_) | Body::Ack { .. } | Body::Gossip | Body::Sync { .. } => {
+            Body::Ping(_) | Body::Ack { .. } | Body::Gossip | Body::Digest(_) => {
                 self.hear_of_a_cluster(from);
                 Err(Reject::NoCluster)
             }
@@ -135,6 +135,11 @@ impl Gossip {
         {
             return Err(Reject::Unsolicited { from });
         }
+        if let Body::Nack(sequence) = message.body
+            && !self.probing.expects_nack(sequence)
+        {
+            return Err(Reject::Unsolicited { from });
+        }
         let source = match message.body {
             Body::Table | Body::Welcome => Source::Table,
             _ => Source::News,
@@ -160,11 +165,15 @@ impl Gossip {
             Body::Ping(sequence) => {
                 self.send_with_news(from, id, Body::Ack { sequence, by: self.id });
             }
-            Body::Ack { sequence, by } => return self.acknowledged(from, sequence, by),
+            Body::Ack { sequence, by } => return self.acknowledged(now, from, sequence, by),
+            Body::Nack(_) => self.probing.nacked(),
             Body::PingRequest { sequence, target, address } => {
-                self.relay((from, id, sequence), target, address);
+                self.relay(now, (from, id, sequence), target, address);
             }
-            Body::Sync { digest, answer } => self.compared(now, (from, id), digest, answer),
+            Body::Digest(digest) => self.compared((from, id), digest),
+            Body::Ranges { ref digests, answer } => {
+                self.compared_ranges(now, (from, id), digests, answer);
+            }
             Body::Welcome | Body::Gossip | Body::Mismatch | Body::Table => {}
             Body::Join(_) | Body::Refuse(_) => return Err(Reject::NoCluster),
         }
@@ -184,14 +193,17 @@ impl Gossip {
         match known {
             Some(known) if known.id == id => {
                 if was_dead && known.state.is_live() {
-                    self.send_digest(from, id, false);
+                    self.send_digest(from, id);
+                }
+                if known.state == State::Left && matches!(body, Body::Ping(_)) {
+                    self.send(from, id, Body::Gossip, vec![known]);
                 }
             }
             Some(known) if matches!(body, Body::Ping(_)) => {
                 self.send(from, id, Body::Gossip, vec![known]);
             }
             None if matches!(body, Body::Ping(_) | Body::Ack { .. }) => {
-                self.send_digest(from, id, false);
+                self.send_digest(from, id);
             }
             Some(_) | None => {}
         }

@@ -1,7 +1,6 @@
 //! How a node comes in, and who lets it.
 
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use piccolo_schema::ids::{ClusterId, NodeId};
@@ -22,25 +21,8 @@ const ASKED_AT_ONCE: usize = 24;
 /// Founders named in a join, at most: so that those who share one seed find each other.
 const INTRODUCED_MAX: usize = 8;
 
-/// Newcomers that wait for a verdict about their name, at most; further ones ask again.
-const TRIALS_MAX: usize = 64;
-
 /// How often a second node asks within its waiting time.
 const ASKS_PER_WAIT: u32 = 5;
-
-/// Newcomers under the name of a live member, which is now probed: if it answers they are
-/// refused, if it dies they come in.
-#[derive(Debug, Default)]
-pub(crate) struct Trials {
-    newcomers: BTreeMap<NodeId, Trial>,
-}
-
-#[derive(Debug)]
-struct Trial {
-    to: SocketAddr,
-    incumbent: NodeId,
-    began: Moment,
-}
 
 impl Gossip {
     /// `--create`: asks the seeds whether there is a cluster, or creates one.
@@ -52,7 +34,7 @@ impl Gossip {
         }
         self.phase = Phase::Asking { until: Some(until) };
         for seed in self.seeds.clone() {
-            self.ping(seed, NodeId::NONE);
+            self.ping(now, seed, NodeId::NONE);
         }
         let next = now + self.config.create_wait / ASKS_PER_WAIT;
         self.timers.set(Timer::Ask, next.min(until));
@@ -114,14 +96,19 @@ impl Gossip {
             self.refuse(from, id, Refusal::NameTaken(self.peer));
             return Ok(());
         }
+        let versions = self.versions();
+        if claim.protocol.1 < versions.0 || claim.protocol.0 > versions.1 {
+            self.refuse(from, id, Refusal::Version(versions));
+            return Ok(());
+        }
         let known = self.table.get(&claim.name);
         if known.is_none() && self.table.len() >= self.config.members_max {
             return Err(Reject::Full { members_max: self.config.members_max });
         }
         match known.filter(|known| known.id != id) {
             Some(known) if known.state.is_live() && known.peer != claim.peer => {
-                let (name, incumbent) = (known.name.clone(), known.id);
-                self.put_to_test(now, &name, incumbent, id, from);
+                let incumbent = known.id;
+                self.put_to_test(now, incumbent, claim, from);
                 return Ok(());
             }
             Some(known) if claim.life(known) != Ordering::Greater => {
@@ -131,48 +118,14 @@ impl Gossip {
             }
             Some(_) | None => {}
         }
-        self.trials.newcomers.remove(&id);
+        self.trials.end(id);
         self.merge(now, id, vec![claim], Source::News);
         self.send_table((from, id), &Body::Welcome);
         Ok(())
     }
 
-    fn refuse(&mut self, to: SocketAddr, id: NodeId, why: Refusal) {
+    pub(crate) fn refuse(&mut self, to: SocketAddr, id: NodeId, why: Refusal) {
         self.send(to, id, Body::Refuse(why), Vec::new());
-    }
-
-    /// Probes the incumbent of a name next, for the newcomer that wants it.
-    fn put_to_test(
-        &mut self,
-        now: Moment,
-        name: &str,
-        incumbent: NodeId,
-        newcomer: NodeId,
-        to: SocketAddr,
-    ) {
-        let memory = self.config.founder_silence * 2;
-        let newcomers = &mut self.trials.newcomers;
-        newcomers.retain(|_, trial| now.since(trial.began) < memory);
-        if newcomers.len() < TRIALS_MAX {
-            newcomers.entry(newcomer).or_insert(Trial { to, incumbent, began: now });
-        }
-        self.probing.prefer(name);
-    }
-
-    /// The incumbent answered a probe begun at `probed`: those who wanted its name before are
-    /// refused. An answer to an earlier probe may be older than its death.
-    pub(crate) fn conclude_trials(&mut self, incumbent: NodeId, probed: Moment) {
-        let Some(by) = self.table.with_id(incumbent).map(|member| member.peer) else { return };
-        let lost = self
-            .trials
-            .newcomers
-            .iter()
-            .filter(|(_, t)| t.incumbent == incumbent && t.began <= probed);
-        let lost: Vec<_> = lost.map(|(newcomer, trial)| (*newcomer, trial.to)).collect();
-        for (newcomer, to) in lost {
-            self.trials.newcomers.remove(&newcomer);
-            self.refuse(to, newcomer, Refusal::NameTaken(by));
-        }
     }
 
     /// Takes in that a cluster let us in.
@@ -193,6 +146,10 @@ impl Gossip {
     pub(crate) fn refused(&mut self, now: Moment, from: SocketAddr, why: Refusal) {
         match why {
             Refusal::NameTaken(by) => self.fatal(Fatal::NameTaken { by }),
+            Refusal::Version(theirs) => {
+                let ours = self.me().protocol;
+                self.fatal(Fatal::Version { theirs, ours });
+            }
             Refusal::Stale(generation) => {
                 let mut claim = self.me().clone();
                 claim.generation = claim.generation.max(generation.saturating_add(1));

@@ -41,6 +41,8 @@ pub struct Member {
     pub protocol: (u16, u16),
     /// Abilities, one bit each. None is defined yet.
     pub features: u64,
+    /// Who found it silent, while it is suspect: each confirms the suspicion.
+    pub accusers: Vec<NodeId>,
     /// When it took this state, by this node's own clock.
     pub since: Moment,
 }
@@ -59,7 +61,7 @@ pub enum State {
     Suspect,
     /// Did not refute in time. Comes back with a higher incarnation, if the name is still its.
     Dead,
-    /// Said good-bye. Never comes back under the same id.
+    /// Said good-bye, or was removed by an operator. Never comes back under the same id.
     Left,
 }
 
@@ -83,10 +85,12 @@ impl State {
 }
 
 impl Member {
-    /// How this claim stands to another about the same name: by life, then by incarnation, then
-    /// by state. Of two lives with equal generations the higher id counts as the later.
+    /// How this claim stands to another about the same name: by life, then by whether that life is
+    /// over, then by incarnation, then by state. Of two lives with equal generations the higher
+    /// id counts as the later.
     pub(crate) fn standing(&self, other: &Self) -> Ordering {
         self.life(other)
+            .then((self.state == State::Left).cmp(&(other.state == State::Left)))
             .then(self.incarnation.cmp(&other.incarnation))
             .then(self.state.cmp(&other.state))
     }
@@ -165,6 +169,7 @@ pub(crate) mod tests {
             shards: 2,
             protocol: piccolo_schema::limits::PROTOCOL,
             features: 0,
+            accusers: Vec::new(),
             since: Moment(0),
         }
     }
@@ -185,6 +190,8 @@ pub(crate) mod tests {
             zone,
             weight,
             shards,
+            protocol: piccolo_schema::limits::PROTOCOL,
+            features: 0,
         };
         let start = crate::Start::Create(piccolo_schema::ids::ClusterId(1));
         let config = crate::Config::default();
@@ -201,9 +208,12 @@ pub(crate) mod tests {
         let later = Member { generation: 2, id: NodeId(9), ..base.clone() };
         let dead = Member { state: State::Dead, incarnation: 7, ..base.clone() };
         let refuted = Member { incarnation: 8, ..base.clone() };
+        let removed = Member { state: State::Left, ..base.clone() };
         assert_eq!(later.standing(&dead), Ordering::Greater);
         assert_eq!(refuted.standing(&dead), Ordering::Greater);
         assert_eq!(dead.standing(&base), Ordering::Greater);
+        assert_eq!(removed.standing(&refuted), Ordering::Greater, "a life that is over is over");
+        assert_eq!(later.standing(&removed), Ordering::Greater);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use piccolo_schema::ids::{ClusterId, NodeId};
 
 use crate::member::Member;
+use crate::table::RANGES;
 
 /// One datagram.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -30,6 +31,8 @@ pub(crate) enum Body {
     Ping(u32),
     /// `by` is there.
     Ack { sequence: u32, by: NodeId },
+    /// The ping that you asked for is not answered so far.
+    Nack(u32),
     /// Ask another for me.
     PingRequest { sequence: u32, target: NodeId, address: SocketAddr },
     /// May I come in? The first update is the sender.
@@ -43,7 +46,9 @@ pub(crate) enum Body {
     /// I am another; the first update says who.
     Mismatch,
     /// Do we hold the same?
-    Sync { digest: u64, answer: bool },
+    Digest(u64),
+    /// No: where do we differ? The digest of each range of the table.
+    Ranges { digests: Box<[u64; RANGES]>, answer: bool },
     /// A part of the members.
     Table,
 }
@@ -77,4 +82,6 @@ pub(crate) enum Refusal {
     NameTaken(SocketAddr),
     /// The name had this generation before; the newcomer's must be higher.
     Stale(u64),
+    /// The versions of the protocol that all members speak; the newcomer speaks none of them.
+    Version((u16, u16)),
 }

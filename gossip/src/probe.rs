@@ -1,6 +1,6 @@
 //! Probes: is it there? Directly, then through others.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -12,22 +12,22 @@ use crate::gossip::Gossip;
 use crate::member::State;
 use crate::message::Body;
 use crate::reject::Reject;
+use crate::relay::Relays;
 use crate::timers::Timer;
 
-/// Pings made for others whose answer is still waited for, at most; the oldest is given up.
-const RELAYS_MAX: usize = 256;
-
 /// Pings outside the round whose answer is still waited for, at most; the oldest is given up.
-const ASKED_MAX: usize = 128;
+const ASKED_MAX: usize = 256;
 
 /// Who is probed now, who next, and for whom.
 #[derive(Debug)]
 pub(crate) struct Probing {
     /// Who is still to be probed in this round, the next one last.
     round: Vec<String>,
+    /// Who is probed before the rest of the round.
+    urgent: BTreeSet<String>,
     current: Option<Probe>,
-    relays: VecDeque<Relay>,
-    asked: VecDeque<u32>,
+    pub(crate) relays: Relays,
+    asked: VecDeque<Asked>,
     sequence: u32,
 }
 
@@ -39,15 +39,16 @@ struct Probe {
     to: SocketAddr,
     began: Moment,
     answered: bool,
+    /// Others that were asked, and how many of them said that they heard nothing either.
+    helpers: u32,
+    nacks: u32,
 }
 
-/// A ping made for another.
+/// A ping outside the round.
 #[derive(Debug)]
-struct Relay {
+struct Asked {
     sequence: u32,
-    target: NodeId,
-    /// Whom to tell, and under which number it asked.
-    asker: (SocketAddr, NodeId, u32),
+    began: Moment,
 }
 
 impl Probing {
@@ -56,14 +57,15 @@ impl Probing {
     pub(crate) const fn new(sequence: u32) -> Self {
         Self {
             round: Vec::new(),
+            urgent: BTreeSet::new(),
             current: None,
-            relays: VecDeque::new(),
+            relays: Relays::new(),
             asked: VecDeque::new(),
             sequence,
         }
     }
 
-    fn number(&mut self) -> u32 {
+    pub(crate) fn number(&mut self) -> u32 {
         self.sequence = self.sequence.wrapping_add(1);
         self.sequence
     }
@@ -71,16 +73,37 @@ impl Probing {
     /// Whether an answer from `by` is waited for.
     pub(crate) fn expects(&self, sequence: u32, by: NodeId) -> bool {
         self.current.as_ref().is_some_and(|probe| (probe.sequence, probe.id) == (sequence, by))
-            || self.relays.iter().any(|relay| (relay.sequence, relay.target) == (sequence, by))
-            || self.asked.contains(&sequence)
+            || self.relays.expect(sequence, by)
+            || self.asked.iter().any(|asked| asked.sequence == sequence)
+    }
+
+    /// Whether word is waited for that a helper heard nothing.
+    pub(crate) fn expects_nack(&self, sequence: u32) -> bool {
+        self.current.as_ref().is_some_and(|probe| {
+            probe.sequence == sequence && !probe.answered && probe.nacks < probe.helpers
+        })
+    }
+
+    /// A helper heard nothing either.
+    pub(crate) fn nacked(&mut self) {
+        if let Some(probe) = &mut self.current {
+            probe.nacks += 1;
+        }
     }
 
     /// Probes a member before the rest of the round.
     pub(crate) fn prefer(&mut self, name: &str) {
-        if self.round.last().is_none_or(|next| next != name) {
-            self.round.retain(|waiting| waiting != name);
-            self.round.push(name.to_owned());
+        self.urgent.insert(name.to_owned());
+    }
+
+    /// A number for a ping outside the round, whose answer is waited for.
+    fn ask(&mut self, now: Moment) -> u32 {
+        let sequence = self.number();
+        if self.asked.len() >= ASKED_MAX {
+            self.asked.pop_front();
         }
+        self.asked.push_back(Asked { sequence, began: now });
+        sequence
     }
 }
 
@@ -91,19 +114,30 @@ impl Gossip {
             && !probe.answered
         {
             self.stats.probes_failed += 1;
+            // Helpers that say they heard nothing show that it is not us. Those that do not even
+            // say that speak against ourselves.
+            let asked = probe.helpers > 0;
+            self.feel_worse(if asked { probe.helpers - probe.nacks } else { 1 });
             self.suspect(now, &probe.name, probe.id);
         }
-        self.timers.set(Timer::Probe, now + self.config.probe_interval);
+        self.timers.set(Timer::Probe, now + self.stretched(self.config.probe_interval));
         let Some((name, id, to)) = self.next_target() else { return };
         let sequence = self.probing.number();
-        self.probing.current = Some(Probe { sequence, name, id, to, began: now, answered: false });
+        let probe =
+            Probe { sequence, name, id, to, began: now, answered: false, helpers: 0, nacks: 0 };
+        self.probing.current = Some(probe);
         self.stats.probes += 1;
-        self.timers.set(Timer::ProbeTimeout, now + self.config.probe_timeout);
+        self.timers.set(Timer::ProbeTimeout, now + self.stretched(self.config.probe_timeout));
         self.send_with_news(to, id, Body::Ping(sequence));
     }
 
-    /// The next of the round; a new round is in a new random order.
+    /// The urgent ones, then the next of the round; a new round is in a new random order.
     fn next_target(&mut self) -> Option<(String, NodeId, SocketAddr)> {
+        while let Some(name) = self.probing.urgent.pop_first() {
+            if let Some((id, to)) = self.target(&name) {
+                return Some((name, id, to));
+            }
+        }
         for fresh in [false, true] {
             if fresh {
                 let live = self.table.iter().filter(|member| member.state.is_live());
@@ -111,15 +145,18 @@ impl Gossip {
                 self.probing.round.shuffle(&mut self.rng);
             }
             while let Some(name) = self.probing.round.pop() {
-                if let Some(member) = self.table.get(&name)
-                    && member.state.is_live()
-                    && !self.is_us(&name)
-                {
-                    return Some((name, member.id, member.peer));
+                if let Some((id, to)) = self.target(&name) {
+                    return Some((name, id, to));
                 }
             }
         }
         None
+    }
+
+    /// Where another live member is.
+    fn target(&self, name: &str) -> Option<(NodeId, SocketAddr)> {
+        let member = self.table.get(name)?;
+        (member.state.is_live() && !self.is_us(name)).then_some((member.id, member.peer))
     }
 
     /// Asks others to probe the silent one, and once more ourselves.
@@ -130,37 +167,37 @@ impl Gossip {
         }
         let (sequence, target, address) = (probe.sequence, probe.id, probe.to);
         self.send_with_news(address, target, Body::Ping(sequence));
+        let helpers = self.ask_helpers(sequence, target, address);
+        if let Some(probe) = &mut self.probing.current {
+            probe.helpers = helpers;
+        }
+    }
+
+    /// Asks a few others to ping somebody for us, and says how many.
+    fn ask_helpers(&mut self, sequence: u32, target: NodeId, address: SocketAddr) -> u32 {
         let helpers = self.random_peers(self.config.indirect_probes, |member| {
             member.id != target && member.state != State::Suspect
         });
+        let count = helpers.len() as u32;
         for (to, id) in helpers {
-            self.send_with_news(to, id, Body::PingRequest { sequence, target, address });
+            // Whether they hold it suspect, too, decides how long it has.
+            let request = Body::PingRequest { sequence, target, address };
+            self.send_about(to, id, request, target);
         }
+        count
     }
 
     /// Pings outside the round.
-    pub(crate) fn ping(&mut self, to: SocketAddr, to_id: NodeId) {
-        let sequence = self.probing.number();
-        if self.probing.asked.len() >= ASKED_MAX {
-            self.probing.asked.pop_front();
-        }
-        self.probing.asked.push_back(sequence);
+    pub(crate) fn ping(&mut self, now: Moment, to: SocketAddr, to_id: NodeId) {
+        let sequence = self.probing.ask(now);
         self.send_with_news(to, to_id, Body::Ping(sequence));
     }
 
-    /// Pings for another.
-    pub(crate) fn relay(
-        &mut self,
-        asker: (SocketAddr, NodeId, u32),
-        target: NodeId,
-        address: SocketAddr,
-    ) {
-        let sequence = self.probing.number();
-        if self.probing.relays.len() >= RELAYS_MAX {
-            self.probing.relays.pop_front();
-        }
-        self.probing.relays.push_back(Relay { sequence, target, asker });
-        self.send_with_news(address, target, Body::Ping(sequence));
+    /// Pings outside the round, directly and through others at once.
+    pub(crate) fn ping_hard(&mut self, now: Moment, to: SocketAddr, to_id: NodeId) {
+        let sequence = self.probing.ask(now);
+        self.send_with_news(to, to_id, Body::Ping(sequence));
+        self.ask_helpers(sequence, to_id, to);
     }
 
     /// Takes in that `by` answered.
@@ -170,6 +207,7 @@ impl Gossip {
     /// Nobody waits for that answer.
     pub(crate) fn acknowledged(
         &mut self,
+        now: Moment,
         from: SocketAddr,
         sequence: u32,
         by: NodeId,
@@ -177,27 +215,34 @@ impl Gossip {
         if let Some(probe) = &mut self.probing.current
             && (probe.sequence, probe.id) == (sequence, by)
         {
+            let (first, direct) = (!probe.answered, from == probe.to);
             probe.answered = true;
             let began = probe.began;
+            if first {
+                self.feel_better();
+            }
+            if first && direct {
+                self.stats.probe_times.count(now.since(began));
+            }
             self.conclude_trials(by, began);
             return Ok(());
         }
-        let relays = &mut self.probing.relays;
-        let relay = relays.iter().position(|r| (r.sequence, r.target) == (sequence, by));
-        if let Some(relay) = relay.and_then(|index| relays.remove(index)) {
-            let (to, id, sequence) = relay.asker;
+        if let Some((to, id, sequence)) = self.probing.relays.answered(sequence, by) {
             self.send_with_news(to, id, Body::Ack { sequence, by });
             return Ok(());
         }
-        let asked = self.probing.asked.iter().position(|asked| *asked == sequence);
-        let found = asked.and_then(|index| self.probing.asked.remove(index));
-        found.map(|_| ()).ok_or(Reject::Unsolicited { from })
+        let asked = self.probing.asked.iter().position(|asked| asked.sequence == sequence);
+        let asked = asked.and_then(|index| self.probing.asked.remove(index));
+        let asked = asked.ok_or(Reject::Unsolicited { from })?;
+        self.conclude_trials(by, asked.began);
+        Ok(())
     }
 
     /// Lets nobody pay for our own pause: the probe under way counts for nothing, and suspects
     /// get the lost time back.
     pub(crate) fn forgive(&mut self, late: Duration) {
         self.stats.pauses += 1;
+        self.feel_worse(1);
         self.suspicions.prolong(late);
         if let Some(probe) = self.probing.current.take() {
             self.probing.prefer(&probe.name);

@@ -52,6 +52,9 @@ pub enum Reject {
         /// As configured.
         members_max: usize,
     },
+    /// Not sealed with a key of the cluster, or not for the first time.
+    #[error("not authentic: {0}")]
+    Unauthentic(#[from] crate::SealFault),
     /// This node has left or stopped.
     #[error("this node has left")]
     Stopped,
@@ -84,6 +87,12 @@ pub enum Malformed {
     /// More updates than one datagram can carry.
     #[error("{count} updates")]
     TooMany {
+        /// As announced.
+        count: u32,
+    },
+    /// Not as many digests as a table has ranges.
+    #[error("{count} digests of ranges")]
+    Ranges {
         /// As announced.
         count: u32,
     },

@@ -19,12 +19,12 @@ impl Gossip {
         let dead = self.table.iter().filter(|member| member.state == State::Dead);
         let dead: Vec<_> = dead.map(|member| (member.peer, member.id)).collect();
         if let Some((to, id)) = dead.choose(&mut self.rng).copied() {
-            self.ping(to, id);
+            self.ping(now, to, id);
         }
         let live = |seed| self.table.iter().any(|m| m.state.is_live() && m.peer == seed);
         let seeds: Vec<_> = self.seeds.iter().copied().filter(|seed| !live(*seed)).collect();
         if let Some(seed) = seeds.choose(&mut self.rng).copied() {
-            self.ping(seed, NodeId::NONE);
+            self.ping(now, seed, NodeId::NONE);
         }
         self.want_seeds();
     }

@@ -1,5 +1,7 @@
 //! Counters.
 
+use std::time::Duration;
+
 use crate::reject::Reject;
 
 /// What this node's gossip has counted since it began. All only rise.
@@ -33,6 +35,8 @@ pub struct Stats {
     pub probes_failed: u64,
     /// Suspicions that this node raised.
     pub suspicions_raised: u64,
+    /// Times that another member was found to hold a suspect silent, too.
+    pub suspicions_confirmed: u64,
     /// Suspicions or deaths of members, from whatever node, that were refuted.
     pub suspicions_refuted: u64,
     /// Times that this node had to say that it lives.
@@ -43,6 +47,37 @@ pub struct Stats {
     pub pauses: u64,
     /// Claims about unknown members ignored because the table was full.
     pub claims_ignored: u64,
+    /// Rejected: without a valid MAC, or one that came before. A rise means a node without the
+    /// cluster's key, or somebody who tries.
+    pub rejects_unauthentic: u64,
+    /// How slow this node finds itself: 0 to [`Config::health_max`](crate::Config::health_max).
+    /// Not a count: it falls, too.
+    pub local_health: u32,
+    /// Times from a ping to its direct answer.
+    pub probe_times: ProbeTimes,
+}
+
+/// A histogram of times from a ping to its direct answer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct ProbeTimes {
+    /// How many took no longer than the bound of the same place in [`ProbeTimes::BOUNDS_MICROS`],
+    /// and longer than the one before; last those above all bounds.
+    pub counts: [u64; Self::BOUNDS_MICROS.len() + 1],
+    /// All of them together, in microseconds.
+    pub micros: u64,
+}
+
+impl ProbeTimes {
+    /// Upper bounds in microseconds: from a loopback to the default timeout, and beyond.
+    pub const BOUNDS_MICROS: [u64; 10] =
+        [100, 250, 500, 1000, 2500, 5000, 10_000, 50_000, 200_000, 1_000_000];
+
+    pub(crate) fn count(&mut self, time: Duration) {
+        let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        let place = Self::BOUNDS_MICROS.partition_point(|bound| *bound < micros);
+        self.counts[place] += 1;
+        self.micros = self.micros.saturating_add(micros);
+    }
 }
 
 impl Stats {
@@ -53,6 +88,7 @@ impl Stats {
             Reject::NotForUs { .. } => &mut self.rejects_not_for_us,
             Reject::Unsolicited { .. } => &mut self.rejects_unsolicited,
             Reject::Full { .. } => &mut self.rejects_full,
+            Reject::Unauthentic(_) => &mut self.rejects_unauthentic,
             Reject::FromOurselves | Reject::NoCluster | Reject::Stopped => &mut self.rejects_other,
         } += 1;
     }

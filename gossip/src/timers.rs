@@ -13,6 +13,10 @@ pub(crate) enum Timer {
     Probe,
     /// Others are asked to probe.
     ProbeTimeout,
+    /// An asker is told that its target is silent.
+    Nack,
+    /// A newcomer that wants a name in use is judged.
+    Trial,
     /// A round of gossip.
     Gossip,
     /// The table is compared with another's.
@@ -21,10 +25,12 @@ pub(crate) enum Timer {
     Retry,
 }
 
-const ALL: [Timer; 7] = [
+const ALL: [Timer; 9] = [
     Timer::Ask,
     Timer::Join,
     Timer::ProbeTimeout,
+    Timer::Nack,
+    Timer::Trial,
     Timer::Probe,
     Timer::Gossip,
     Timer::Exchange,

@@ -3,7 +3,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use capnp::message::{Builder, ReaderOptions};
+use capnp::message::{Builder, HeapAllocator, ReaderOptions};
 use capnp::serialize_packed;
 use piccolo_schema::gossip_capnp as wire;
 use piccolo_schema::ids::{ClusterId, NodeId};
@@ -14,9 +14,19 @@ use crate::TextFault;
 use crate::member::{Member, State, check_name, check_zone, is_reachable};
 use crate::message::{Ballot, Body, Join, Message, Refusal};
 use crate::reject::Malformed;
+use crate::table::RANGES;
 
 /// Updates in one datagram at most: more than 1400 bytes can hold of the shortest.
 const UPDATES_MAX: u32 = 64;
+
+/// Words of a message without updates: digests of ranges are the longest.
+const SEGMENT_WORDS: u32 = 96;
+
+/// Words of an update as it usually is.
+const UPDATE_WORDS: u32 = 40;
+
+/// Accusers of one suspect at most; more confirm nothing.
+pub(crate) const ACCUSERS_MAX: u32 = 8;
 
 /// Words that reading one datagram may touch: packed zeros expand up to a thousandfold, and
 /// nothing honest needs as much.
@@ -36,7 +46,9 @@ pub(crate) fn encode_fitting(message: &Message, bytes_max: usize) -> (Vec<u8>, u
 }
 
 fn encode(message: &Message, count: usize) -> Vec<u8> {
-    let mut builder = Builder::new_default();
+    // The default first segment is 8 KiB of zeros, and most datagrams take a tenth of it.
+    let words = SEGMENT_WORDS + count as u32 * UPDATE_WORDS;
+    let mut builder = Builder::new(HeapAllocator::new().first_segment_words(words));
     let mut datagram = builder.init_root::<wire::datagram::Builder<'_>>();
     write_id(datagram.reborrow().init_cluster(), message.cluster.0);
     write_id(datagram.reborrow().init_from(), message.from.0);
@@ -62,6 +74,7 @@ fn write_body(mut to: wire::datagram::Builder<'_>, body: &Body) {
             ack.set_sequence(sequence);
             write_id(ack.init_by(), by.0);
         }
+        Body::Nack(sequence) => to.set_nack(sequence),
         Body::PingRequest { sequence, target, address } => {
             let mut request = to.init_ping_request();
             request.set_sequence(sequence);
@@ -74,12 +87,21 @@ fn write_body(mut to: wire::datagram::Builder<'_>, body: &Body) {
             write_address(to.init_refuse().init_name_taken(), by);
         }
         Body::Refuse(Refusal::Stale(generation)) => to.init_refuse().set_stale(generation),
+        Body::Refuse(Refusal::Version((oldest, newest))) => {
+            let mut versions = to.init_refuse().init_version();
+            versions.set_oldest(oldest);
+            versions.set_newest(newest);
+        }
         Body::Gossip => to.set_gossip(()),
         Body::Mismatch => to.set_mismatch(()),
-        Body::Sync { digest, answer } => {
-            let mut sync = to.init_sync();
-            sync.set_digest(digest);
-            sync.set_answer(answer);
+        Body::Digest(digest) => to.set_digest(digest),
+        Body::Ranges { ref digests, answer } => {
+            let mut ranges = to.init_ranges();
+            ranges.set_answer(answer);
+            let mut list = ranges.init_digests(digests.len() as u32);
+            for (index, digest) in digests.iter().enumerate() {
+                list.set(index as u32, *digest);
+            }
         }
         Body::Table => to.set_table(()),
     }
@@ -120,6 +142,10 @@ fn write_member(mut to: wire::update::Builder<'_>, member: &Member) {
     to.set_protocol_min(member.protocol.0);
     to.set_protocol_max(member.protocol.1);
     to.set_features(member.features);
+    let mut accusers = to.init_accusers(member.accusers.len() as u32);
+    for (index, accuser) in member.accusers.iter().enumerate() {
+        write_id(accusers.reborrow().get(index as u32), accuser.0);
+    }
 }
 
 fn write_state(state: State) -> wire::State {
@@ -181,6 +207,7 @@ fn read_body(message: wire::datagram::Reader<'_>) -> Result<Body, Malformed> {
             let ack = ack?;
             Body::Ack { sequence: ack.get_sequence(), by: NodeId(read_id(ack.get_by()?)) }
         }
+        Which::Nack(sequence) => Body::Nack(sequence),
         Which::PingRequest(request) => {
             let request = request?;
             Body::PingRequest {
@@ -194,15 +221,29 @@ fn read_body(message: wire::datagram::Reader<'_>) -> Result<Body, Malformed> {
         Which::Refuse(refuse) => Body::Refuse(match refuse?.which()? {
             wire::refuse::NameTaken(by) => Refusal::NameTaken(read_peer(by?)?),
             wire::refuse::Stale(generation) => Refusal::Stale(generation),
+            wire::refuse::Version(versions) => {
+                let versions = versions?;
+                Refusal::Version((versions.get_oldest(), versions.get_newest()))
+            }
         }),
         Which::Gossip(()) => Body::Gossip,
         Which::Mismatch(()) => Body::Mismatch,
-        Which::Sync(sync) => {
-            let sync = sync?;
-            Body::Sync { digest: sync.get_digest(), answer: sync.get_answer() }
-        }
+        Which::Digest(digest) => Body::Digest(digest),
+        Which::Ranges(ranges) => read_ranges(ranges?)?,
         Which::Table(()) => Body::Table,
     })
+}
+
+fn read_ranges(ranges: wire::ranges::Reader<'_>) -> Result<Body, Malformed> {
+    let list = ranges.get_digests()?;
+    let mut digests = Box::new([0; RANGES]);
+    if list.len() as usize != digests.len() {
+        return Err(Malformed::Ranges { count: list.len() });
+    }
+    for (index, digest) in digests.iter_mut().enumerate() {
+        *digest = list.get(index as u32);
+    }
+    Ok(Body::Ranges { digests, answer: ranges.get_answer() })
 }
 
 fn read_join(join: wire::join::Reader<'_>) -> Result<Join, Malformed> {
@@ -249,6 +290,7 @@ fn read_member(update: wire::update::Reader<'_>) -> Result<Member, Malformed> {
         shards: update.get_shards(),
         protocol: (update.get_protocol_min(), update.get_protocol_max()),
         features: update.get_features(),
+        accusers: read_accusers(update)?,
         since: Moment::default(),
     };
     if !member.id.is_some() {
@@ -257,11 +299,22 @@ fn read_member(update: wire::update::Reader<'_>) -> Result<Member, Malformed> {
     if is_consistent(&member) { Ok(member) } else { Err(Malformed::Update) }
 }
 
-/// Others may call a member suspect or dead; any other state is its own word.
+fn read_accusers(update: wire::update::Reader<'_>) -> Result<Vec<NodeId>, Malformed> {
+    let accusers = update.get_accusers()?;
+    if accusers.len() > ACCUSERS_MAX {
+        return Err(Malformed::TooMany { count: accusers.len() });
+    }
+    Ok(accusers.iter().map(|accuser| NodeId(read_id(accuser))).collect())
+}
+
+/// Others may call a member suspect or dead, and remove it; any other state is its own word.
 fn is_consistent(member: &Member) -> bool {
+    let said = member.said < State::Suspect;
     match member.state {
-        State::Suspect | State::Dead => member.said < State::Suspect,
-        state => member.said == state,
+        State::Suspect => said,
+        State::Dead => said && member.accusers.is_empty(),
+        State::Left => (said || member.said == State::Left) && member.accusers.is_empty(),
+        state => member.said == state && member.accusers.is_empty(),
     }
 }
 
@@ -321,6 +374,7 @@ mod tests {
     use super::*;
     use crate::config::DATAGRAM_BYTES_MIN;
     use crate::member::tests::member;
+    use crate::seal::SEAL_BYTES;
     use piccolo_schema::limits::{DATAGRAM_BYTES_MAX, NAME_BYTES_MAX};
 
     fn message(body: Body, updates: Vec<Member>) -> Message {
@@ -337,7 +391,7 @@ mod tests {
             id: NodeId(u128::MAX),
             generation: u64::MAX,
             incarnation: u32::MAX,
-            state: State::Dead,
+            state: State::Suspect,
             said: State::Leaving,
             peer: address,
             client: address,
@@ -348,6 +402,7 @@ mod tests {
             shards: u16::MAX,
             protocol: (u16::MAX, u16::MAX),
             features: u64::MAX,
+            accusers: vec![NodeId(u128::MAX); ACCUSERS_MAX as usize],
             since: Moment(0),
         }
     }
@@ -373,7 +428,9 @@ mod tests {
             Body::Refuse(Refusal::Stale(u64::MAX)),
             Body::Gossip,
             Body::Mismatch,
-            Body::Sync { digest: u64::MAX, answer: true },
+            Body::Digest(u64::MAX),
+            Body::Nack(u32::MAX),
+            Body::Refuse(Refusal::Version((2, 3))),
             Body::Table,
         ]
     }
@@ -385,12 +442,17 @@ mod tests {
             let (datagram, count) = encode_fitting(&sent, DATAGRAM_BYTES_MAX);
             assert_eq!((count, decode(&datagram)), (2, Ok(sent)));
         }
+        let digests = Box::new([u64::MAX / 3; RANGES]);
+        let sent = message(Body::Ranges { digests, answer: true }, Vec::new());
+        let (datagram, _) = encode_fitting(&sent, DATAGRAM_BYTES_MIN);
+        assert!(datagram.len() <= DATAGRAM_BYTES_MIN - SEAL_BYTES, "{}", datagram.len());
+        assert_eq!(decode(&datagram), Ok(sent));
     }
 
     #[test]
     fn as_many_updates_as_fit_are_sent_and_the_widest_one_always_fits() {
         let usual: Vec<_> = (1..40).map(|id| member(&format!("node-{id}"), id)).collect();
-        for (updates, at_least) in [(usual, 10), ((0..40).map(widest).collect(), 3)] {
+        for (updates, at_least) in [(usual, 10), ((0..40).map(widest).collect(), 2)] {
             let sent = message(Body::Table, updates);
             let (datagram, count) = encode_fitting(&sent, DATAGRAM_BYTES_MAX);
             assert!(datagram.len() <= DATAGRAM_BYTES_MAX && count >= at_least, "only {count}");
@@ -400,7 +462,7 @@ mod tests {
         for body in bodies() {
             let mut sent = message(body, vec![widest(1)]);
             sent.from_name = "n".repeat(NAME_BYTES_MAX);
-            let (_, count) = encode_fitting(&sent, DATAGRAM_BYTES_MIN);
+            let (_, count) = encode_fitting(&sent, DATAGRAM_BYTES_MIN - SEAL_BYTES);
             assert_eq!(count, 1, "{:?} has no room for one claim", sent.body);
         }
     }

@@ -9,6 +9,7 @@ use piccolo_engine::node::{Node, NodeConfig, Observed};
 use piccolo_engine::shard::{Control, MeshBatch, Shard, ShardConfig, Shared, StreamKey};
 use piccolo_gossip::{Config, Gossip, Me, Start};
 use piccolo_schema::ids::{ClusterId, NodeId};
+use piccolo_schema::limits::PROTOCOL;
 use piccolo_schema::time::{Moment, Now, UnixMillis};
 use rand::RngExt;
 
@@ -135,6 +136,8 @@ impl Life {
             zone,
             weight: 1,
             shards,
+            protocol: PROTOCOL,
+            features: 0,
         };
         let id = me.id;
         let moment = Moment(time.now.0 + epoch);

@@ -9,6 +9,7 @@ pub mod client;
 pub mod cluster;
 pub mod faults;
 pub mod history;
+pub mod membership;
 pub mod network;
 pub mod reply;
 pub mod timeline;
@@ -20,7 +21,7 @@ use std::ops::Range;
 
 /// Runs `case` for every seed of the range. `PICCOLO_SEED=7` runs that seed alone,
 /// `PICCOLO_SEEDS=1000` runs so many from the start of the range.
-pub fn for_seeds(name: &str, range: Range<u64>, case: impl Fn(u64)) {
+pub fn for_seeds(name: &str, range: Range<u64>, mut case: impl FnMut(u64)) {
     let number = |variable| -> Option<u64> { std::env::var(variable).ok()?.parse().ok() };
     let range = match (number("PICCOLO_SEED"), number("PICCOLO_SEEDS")) {
         (Some(seed), _) => seed..seed + 1,

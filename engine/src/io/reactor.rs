@@ -12,7 +12,7 @@ use mio::{Events, Interest, Poll, Token};
 use piccolo_gossip::{Config as GossipConfig, Gossip, Me, Start as GossipStart};
 use piccolo_schema::ids::{ClusterId, NodeId};
 use piccolo_schema::kv::Reason;
-use piccolo_schema::limits::DATAGRAM_BYTES_MAX;
+use piccolo_schema::limits::{DATAGRAM_BYTES_MAX, PROTOCOL};
 use piccolo_schema::time::Moment;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
@@ -372,7 +372,7 @@ impl Reactor {
         self.node.observe(now, observed);
         let uptime = now.since(Moment(0)).as_secs();
         self.counts.gossip = self.node.gossip_stats();
-        let (node, routes, counts) = (&self.node, &self.routes, self.counts);
+        let (node, routes, counts) = (&self.node, &self.routes, &self.counts);
         self.view.publish(status::status(node, routes, &self.shared, uptime, counts));
         // Those that found the system out of descriptors.
         for listener in &mut self.sockets.listeners {
@@ -488,6 +488,8 @@ fn gossip(
         zone: config.zone.clone(),
         weight: config.weight,
         shards: config.shards.get(),
+        protocol: PROTOCOL,
+        features: 0,
     };
     let seed = clock::random_u128() as u64;
     let gossip = Gossip::new(me, start, GossipConfig::default(), now.moment, seed)

@@ -62,7 +62,7 @@ pub(super) fn status(
     routes: &RouteTable,
     shared: &[Shared],
     uptime_seconds: u64,
-    counts: Counts,
+    counts: &Counts,
 ) -> Status {
     let names: BTreeMap<NodeId, String> =
         node.members().map(|member| (member.id, member.name.clone())).collect();
@@ -105,7 +105,7 @@ pub(super) fn status(
         ring_digest: format!("{:016x}", placement.digest()),
         slots: routes.ranges(&names),
         shards: (0..).zip(shared).map(|(shard, shared)| shard_status(shard, shared)).collect(),
-        counts,
+        counts: *counts,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use piccolo_gossip::Stats;
+use piccolo_gossip::{ProbeTimes, Stats};
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 
@@ -244,6 +244,7 @@ fn gossip(stats: &Stats, to: &mut Families) {
         ("not_for_us", stats.rejects_not_for_us),
         ("unsolicited", stats.rejects_unsolicited),
         ("full", stats.rejects_full),
+        ("unauthentic", stats.rejects_unauthentic),
         ("other", stats.rejects_other),
     ];
     let mut series = to.counter("piccolo_gossip_rejects_total", help);
@@ -255,6 +256,8 @@ fn gossip(stats: &Stats, to: &mut Families) {
     to.counter("piccolo_gossip_probes_failed_total", help).is(stats.probes_failed);
     let help = "Members that this node began to suspect.";
     to.counter("piccolo_gossip_suspicions_raised_total", help).is(stats.suspicions_raised);
+    let help = "Times that another member was found to hold a suspect silent, too.";
+    to.counter("piccolo_gossip_suspicions_confirmed_total", help).is(stats.suspicions_confirmed);
     let help = "Suspicions and deaths of members, whoever raised them, that were refuted.";
     to.counter("piccolo_gossip_suspicions_refuted_total", help).is(stats.suspicions_refuted);
     let help = "Times that this node had to say that it lives.";
@@ -263,6 +266,16 @@ fn gossip(stats: &Stats, to: &mut Families) {
     to.counter("piccolo_gossip_deaths_total", help).is(stats.deaths);
     let help = "Times that this node itself must have been paused.";
     to.counter("piccolo_gossip_pauses_total", help).is(stats.pauses);
+    let help = "How slow this node finds itself: 0 is well, 8 the worst.";
+    to.gauge("piccolo_gossip_local_health", help).is(u64::from(stats.local_health));
+    let help = "Time from a probe to its direct answer.";
+    let ProbeTimes { counts, micros } = stats.probe_times;
+    to.histogram("piccolo_gossip_probe_duration_seconds", help).distribution(
+        &[],
+        &ProbeTimes::BOUNDS_MICROS,
+        &counts,
+        micros,
+    );
     let help = "Claims about unknown members ignored because the table was full.";
     to.counter("piccolo_gossip_claims_ignored_total", help).is(stats.claims_ignored);
 }

@@ -94,7 +94,7 @@ impl Series<'_> {
 
     /// One distribution more: that of all these together, in seconds.
     pub(super) fn durations<'s>(
-        mut self,
+        self,
         labels: Labels<'_>,
         shards: impl Iterator<Item = &'s SharedDurations>,
     ) -> Self {
@@ -105,9 +105,21 @@ impl Series<'_> {
             counts.iter_mut().zip(more).for_each(|(sum, more)| *sum += more);
             microseconds += shard.microseconds();
         }
+        self.distribution(labels, &BOUNDS_MICROSECONDS, &counts, microseconds)
+    }
+
+    /// Adds a sample: how many times were within each bound and above the one before, last those
+    /// above all, and all times together, in microseconds.
+    pub(super) fn distribution(
+        mut self,
+        labels: &[(&str, &str)],
+        bounds_microseconds: &[u64],
+        counts: &[u64],
+        microseconds: u64,
+    ) -> Self {
         let mut buckets = Vec::new();
         let mut total = 0;
-        for (bound, count) in BOUNDS_MICROSECONDS.iter().zip(counts) {
+        for (bound, count) in bounds_microseconds.iter().zip(counts) {
             total += count;
             let mut bucket = Bucket::default();
             bucket.set_upper_bound(*bound as f64 / MICROSECONDS);

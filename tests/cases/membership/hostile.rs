@@ -6,7 +6,7 @@ use piccolo_gossip::{Action, Gossip, Member};
 use piccolo_schema::time::Moment;
 use proptest::prelude::*;
 
-use crate::network::{World, address, seconds};
+use piccolo_tests::membership::{World, address, seconds};
 
 /// Datagrams of every kind, from a cluster that was founded, lost a node and got it back.
 fn recorded() -> &'static [Vec<u8>] {

@@ -2,8 +2,8 @@
 //! seed draws all that happens.
 
 mod failure;
+mod figures;
 mod founding;
 mod hostile;
 mod naming;
-mod network;
-mod seeds;
+mod sealed;

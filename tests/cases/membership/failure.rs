@@ -5,8 +5,8 @@ use std::time::Duration;
 use piccolo_gossip::{Gossip, State};
 use rand::RngExt;
 
-use crate::network::{World, became, is_death, seconds};
-use crate::seeds::for_seeds;
+use piccolo_tests::for_seeds;
+use piccolo_tests::membership::{World, became, is_death, seconds};
 
 /// A crash is seen by all within the time that rounds, suspicion and spreading take, and nobody
 /// else is held dead.
@@ -132,7 +132,7 @@ fn a_leaver_is_never_held_dead() {
 fn a_leaver_is_forgotten_in_the_end() {
     let mut world = World::cluster(5, 4, 0.05);
     world.config.left_memory = seconds(60);
-    let leaver = world.add("leaver", &[crate::network::address(1)]);
+    let leaver = world.add("leaver", &[piccolo_tests::membership::address(1)]);
     for index in 0..3 {
         world.crash(index);
         let start = world.expecting(3);

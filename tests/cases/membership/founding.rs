@@ -4,8 +4,8 @@ use piccolo_gossip::{Event, Start};
 use piccolo_schema::ids::ClusterId;
 use rand::RngExt;
 
-use crate::network::{World, address, seconds};
-use crate::seeds::for_seeds;
+use piccolo_tests::for_seeds;
+use piccolo_tests::membership::{World, address, seconds};
 
 /// No node waits for a number of others.
 const WAITS: Start = Start::Join { expect: 0, cluster_if_created: ClusterId::NONE };
@@ -33,7 +33,7 @@ fn nodes_that_expect_each_other_form_one_cluster() {
         let count = world.rng.random_range(2..=7_usize);
         let expect = world.rng.random_range(count / 2 + 1..=count) as u16;
         // Either all are named, or all name only the first one; each may name itself.
-        let named = if world.rng.random_bool(0.5) { count as u8 } else { 1 };
+        let named = if world.rng.random_bool(0.5) { count as u16 } else { 1 };
         let seeds: Vec<_> = (1..=named).map(address).collect();
         for index in 0..count {
             let letter = world.rng.random_range(b'a'..=b'z') as char;
@@ -61,7 +61,7 @@ fn founders_paused_and_cut_off_at_random_never_make_two_clusters() {
     for_seeds("founders_paused_and_cut_off_at_random_never_make_two_clusters", 0..256, |seed| {
         let mut world = World::new(seed, 0.3);
         let count = world.rng.random_range(3..=5_usize);
-        let seeds: Vec<_> = (1..=count as u8).map(address).collect();
+        let seeds: Vec<_> = (1..=count as u16).map(address).collect();
         for index in 0..count {
             world.add(&format!("n{index}"), &seeds);
             let start = world.expecting(count as u16 / 2 + 1);

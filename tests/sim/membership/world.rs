@@ -1,72 +1,101 @@
 //! The virtual network: delay, loss, duplication, cuts, pauses, crashes.
 
-use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use piccolo_gossip::{Action, Config, Event, Gossip, Me, Member, Start, State};
+use piccolo_gossip::{Action, Config, Event, Gossip, Keys, Me, Member, Start, State};
 use piccolo_schema::ids::{ClusterId, NodeId};
+use piccolo_schema::limits::PROTOCOL;
 use piccolo_schema::time::Moment;
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
 
 /// What the network does to datagrams.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Weather {
-    pub(crate) delay_micros: (u64, u64),
+pub struct Weather {
+    /// Shortest and longest time under way, in microseconds.
+    pub delay_micros: (u64, u64),
     /// Share of datagrams lost.
-    pub(crate) loss: f64,
+    pub loss: f64,
     /// Share of datagrams that arrive twice.
-    pub(crate) duplication: f64,
+    pub duplication: f64,
 }
 
 /// One node: at most one life of it runs.
 #[derive(Debug)]
-pub(crate) struct Node {
-    pub(crate) name: String,
-    pub(crate) address: SocketAddr,
-    pub(crate) seeds: Vec<SocketAddr>,
-    pub(crate) gossip: Option<Gossip>,
+pub struct Node {
+    /// Its name, in all its lives.
+    pub name: String,
+    /// Where it is.
+    pub address: SocketAddr,
+    /// Whom it asks to come in.
+    pub seeds: Vec<SocketAddr>,
+    /// Its life, if it runs.
+    pub gossip: Option<Gossip>,
+    /// Nodes of different sides do not hear each other.
+    pub side: u8,
+    /// What its core said since its start.
+    pub events: Vec<Event>,
+    /// The key with which it seals.
+    pub keys: Option<Keys>,
+    /// Versions of the protocol that it speaks.
+    pub protocol: (u16, u16),
     /// Nothing runs before then; datagrams wait.
     paused_until: Moment,
-    /// Nodes of different sides do not hear each other.
-    pub(crate) side: u8,
-    pub(crate) events: Vec<Event>,
+    /// When the pause ends it runs its timers before it reads, as a process may that does not
+    /// keep to the contract of the core.
+    timers_first: bool,
+    /// When its core next has work, as noted in the world's agenda.
+    due: Moment,
 }
 
 /// All nodes, and what is between them.
 #[derive(Debug)]
-pub(crate) struct World {
-    pub(crate) now: Moment,
-    pub(crate) rng: Xoshiro256PlusPlus,
-    pub(crate) weather: Weather,
-    pub(crate) config: Config,
-    pub(crate) nodes: Vec<Node>,
-    /// Datagrams under way by time of arrival and number.
-    flights: BTreeMap<(Moment, u64), Flight>,
-    number: u64,
+pub struct World {
+    /// The virtual time.
+    pub now: Moment,
+    /// Everything that is drawn.
+    pub rng: Xoshiro256PlusPlus,
+    /// What happens to datagrams.
+    pub weather: Weather,
+    /// Of nodes to be started.
+    pub config: Config,
+    /// By number.
+    pub nodes: Vec<Node>,
     /// Every datagram sent, if wanted.
-    pub(crate) recorded: Option<Vec<Vec<u8>>>,
+    pub recorded: Option<Vec<Vec<u8>>>,
+    /// Datagrams under way, the next to arrive first.
+    flights: BinaryHeap<Reverse<Flight>>,
+    /// When which node has work.
+    agenda: BTreeSet<(Moment, usize)>,
+    number: u64,
 }
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Flight {
+    at: Moment,
+    number: u64,
     from: SocketAddr,
     to: SocketAddr,
     datagram: Vec<u8>,
 }
 
-pub(crate) fn address(host: u8) -> SocketAddr {
-    SocketAddr::from(([10, 0, 0, host], 7380))
+/// The address of a host of the virtual network, by number from 1 on.
+pub fn address(host: u16) -> SocketAddr {
+    let [high, low] = host.to_be_bytes();
+    SocketAddr::from(([10, 0, high, low], 7380))
 }
 
-pub(crate) fn seconds(seconds: u64) -> Duration {
+/// A time in seconds.
+pub fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
 impl World {
     /// A network whose weather the seed decides, with at most the given loss.
-    pub(crate) fn new(seed: u64, loss_max: f64) -> Self {
+    pub fn new(seed: u64, loss_max: f64) -> Self {
         let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
         let slow = rng.random_range(200..20_000);
         let weather = Weather {
@@ -80,34 +109,40 @@ impl World {
             weather,
             config: Config::default(),
             nodes: Vec::new(),
-            flights: BTreeMap::new(),
-            number: 0,
             recorded: None,
+            flights: BinaryHeap::new(),
+            agenda: BTreeSet::new(),
+            number: 0,
         }
     }
 
     /// A node that does not run yet, at an address of its own.
-    pub(crate) fn add(&mut self, name: &str, seeds: &[SocketAddr]) -> usize {
+    pub fn add(&mut self, name: &str, seeds: &[SocketAddr]) -> usize {
         let index = self.nodes.len();
         self.nodes.push(Node {
             name: name.to_owned(),
-            address: address(index as u8 + 1),
+            address: address(index as u16 + 1),
             seeds: seeds.to_vec(),
             gossip: None,
-            paused_until: Moment(0),
             side: 0,
             events: Vec::new(),
+            keys: None,
+            protocol: PROTOCOL,
+            paused_until: Moment(0),
+            timers_first: false,
+            due: Moment::NEVER,
         });
         index
     }
 
     /// Begins a new life of a node, of a generation that follows from the time.
-    pub(crate) fn start(&mut self, index: usize, start: Start) {
+    pub fn start(&mut self, index: usize, start: Start) {
         let generation = self.now.0;
         self.start_in_generation(index, start, generation);
     }
 
-    pub(crate) fn start_in_generation(&mut self, index: usize, start: Start, generation: u64) {
+    /// The same in a generation of the caller's choice.
+    pub fn start_in_generation(&mut self, index: usize, start: Start, generation: u64) {
         let node = &mut self.nodes[index];
         let me = Me {
             name: node.name.clone(),
@@ -120,57 +155,78 @@ impl World {
             zone: String::new(),
             weight: 1,
             shards: 2,
+            protocol: node.protocol,
+            features: 0,
         };
         let seed = self.rng.random();
         let gossip = Gossip::new(me, start, self.config.clone(), self.now, seed);
         let gossip = node.gossip.insert(gossip.expect("the case's configuration is valid"));
+        gossip.set_keys(node.keys.clone());
         gossip.set_seeds(&node.seeds);
         node.events.clear();
         self.settle(index);
     }
 
     /// A start that takes part in founding.
-    pub(crate) fn expecting(&mut self, expect: u16) -> Start {
+    pub fn expecting(&mut self, expect: u16) -> Start {
         Start::Join { expect, cluster_if_created: ClusterId(self.rng.random()) }
     }
 
-    pub(crate) fn crash(&mut self, index: usize) {
+    /// Ends a life without a word.
+    pub fn crash(&mut self, index: usize) {
         self.nodes[index].gossip = None;
+        self.note(index);
     }
 
-    pub(crate) fn pause(&mut self, index: usize, time: Duration) {
+    /// Stops a node for a time. It reads what waits before it runs its timers.
+    pub fn pause(&mut self, index: usize, time: Duration) {
         self.nodes[index].paused_until = self.now + time;
+        self.nodes[index].timers_first = false;
+        self.note(index);
+    }
+
+    /// Stops a node for a time. It runs its timers before it reads what waits.
+    pub fn pause_badly(&mut self, index: usize, time: Duration) {
+        self.pause(index, time);
+        self.nodes[index].timers_first = true;
+    }
+
+    /// Whether a node is stopped now.
+    pub fn is_paused(&self, index: usize) -> bool {
+        self.nodes[index].paused_until > self.now
     }
 
     /// Tells a node something, and takes what it answers.
-    pub(crate) fn tell(&mut self, index: usize, what: impl FnOnce(&mut Gossip, Moment)) {
+    pub fn tell(&mut self, index: usize, what: impl FnOnce(&mut Gossip, Moment)) {
         let gossip = self.nodes[index].gossip.as_mut().expect("the node runs");
         what(gossip, self.now);
         self.settle(index);
     }
 
-    pub(crate) fn gossip(&self, index: usize) -> &Gossip {
+    /// The life of a node that runs.
+    pub fn gossip(&self, index: usize) -> &Gossip {
         self.nodes[index].gossip.as_ref().expect("the node runs")
     }
 
-    pub(crate) fn running(&self) -> Vec<usize> {
+    /// Numbers of the nodes that run.
+    pub fn running(&self) -> Vec<usize> {
         (0..self.nodes.len()).filter(|index| self.nodes[*index].gossip.is_some()).collect()
     }
 
     /// How the given node sees the named one.
-    pub(crate) fn seen(&self, by: usize, name: &str) -> Option<&Member> {
+    pub fn seen(&self, by: usize, name: &str) -> Option<&Member> {
         self.gossip(by).members().find(|member| member.name == name)
     }
 
     /// Lets time pass.
-    pub(crate) fn run(&mut self, time: Duration) {
+    pub fn run(&mut self, time: Duration) {
         let until = self.now + time;
         while self.step(until) {}
         self.now = until;
     }
 
     /// Lets time pass until something holds. Says whether it came to hold within the limit.
-    pub(crate) fn run_until(&mut self, limit: Duration, holds: impl Fn(&Self) -> bool) -> bool {
+    pub fn run_until(&mut self, limit: Duration, holds: impl Fn(&Self) -> bool) -> bool {
         let until = self.now + limit;
         while !holds(self) {
             if !self.step(until) {
@@ -180,9 +236,26 @@ impl World {
         true
     }
 
+    /// The same, looking only every so often: for conditions that are costly to look at.
+    pub fn run_until_looking(
+        &mut self,
+        limit: Duration,
+        every: Duration,
+        holds: impl Fn(&Self) -> bool,
+    ) -> bool {
+        let until = self.now + limit;
+        while !holds(self) {
+            if self.now >= until {
+                return false;
+            }
+            self.run(every);
+        }
+        true
+    }
+
     /// Whether every running node holds exactly the running nodes live, all of them alive, and
     /// all tables say the same of them.
-    pub(crate) fn agrees(&self) -> bool {
+    pub fn agrees(&self) -> bool {
         let running = self.running();
         let expected: BTreeMap<&str, NodeId> = running
             .iter()
@@ -200,7 +273,7 @@ impl World {
     }
 
     /// Clusters that running nodes are in.
-    pub(crate) fn clusters(&self) -> Vec<ClusterId> {
+    pub fn clusters(&self) -> Vec<ClusterId> {
         let running = self.nodes.iter().filter_map(|node| node.gossip.as_ref());
         let mut clusters: Vec<_> =
             running.map(Gossip::cluster).filter(|cluster| cluster.is_some()).collect();
@@ -210,29 +283,45 @@ impl World {
     }
 
     /// Events of all nodes for which `picks` holds.
-    pub(crate) fn count(&self, picks: impl Fn(&Event) -> bool) -> usize {
+    pub fn count(&self, picks: impl Fn(&Event) -> bool) -> usize {
         self.nodes.iter().flat_map(|node| &node.events).filter(|event| picks(event)).count()
     }
 
     /// Forgets the events so far.
-    pub(crate) fn forget_events(&mut self) {
+    pub fn forget_events(&mut self) {
         for node in &mut self.nodes {
             node.events.clear();
         }
     }
 
     /// Founds a cluster of `count` nodes that agree, seeded by each other, in fine weather.
-    pub(crate) fn cluster(seed: u64, count: usize, loss_max: f64) -> Self {
+    pub fn cluster(seed: u64, count: usize, loss_max: f64) -> Self {
+        Self::cluster_with(seed, count, loss_max, Config::default())
+    }
+
+    /// The same with timers of the caller's choice.
+    pub fn cluster_with(seed: u64, count: usize, loss_max: f64, config: Config) -> Self {
         let mut world = Self::new(seed, loss_max);
+        world.config = config;
         let weather = world.weather;
         world.weather.loss = 0.0;
-        let seeds: Vec<_> = (1..=count as u8).map(address).collect();
+        // Founding is for a few: the others join them.
+        let founders = count.min(8);
+        let seeds: Vec<_> = (1..=founders as u16).map(address).collect();
         for index in 0..count {
             world.add(&format!("n{index}"), &seeds);
-            let start = world.expecting(count as u16);
+        }
+        for index in 0..founders {
+            let start = world.expecting(founders as u16);
             world.start(index, start);
         }
         assert!(world.run_until(seconds(30), Self::agrees), "no cluster to begin with");
+        for index in founders..count {
+            world.start(index, Start::Join { expect: 0, cluster_if_created: ClusterId::NONE });
+        }
+        let every = Duration::from_millis(100);
+        let joined = count == founders || world.run_until_looking(seconds(60), every, Self::agrees);
+        assert!(joined, "not all came in");
         world.weather = weather;
         world.run(seconds(3));
         world.forget_events();
@@ -242,12 +331,8 @@ impl World {
     /// Does what comes next, if it comes before `until`. Datagrams go before timers, as they do
     /// in a node that wakes up.
     fn step(&mut self, until: Moment) -> bool {
-        let flight = self.flights.keys().next().map_or(Moment::NEVER, |(at, _)| *at);
-        let timer = self.nodes.iter().enumerate().filter_map(|(index, node)| {
-            let gossip = node.gossip.as_ref()?;
-            Some((gossip.deadline().max(node.paused_until), index))
-        });
-        let (timer, index) = timer.min().unwrap_or((Moment::NEVER, 0));
+        let flight = self.flights.peek().map_or(Moment::NEVER, |Reverse(flight)| flight.at);
+        let (timer, index) = self.agenda.first().copied().unwrap_or((Moment::NEVER, 0));
         let next = flight.min(timer);
         if next > until || next == Moment::NEVER {
             return false;
@@ -265,7 +350,7 @@ impl World {
     }
 
     fn deliver(&mut self) {
-        let Some((_, flight)) = self.flights.pop_first() else { return };
+        let Some(Reverse(mut flight)) = self.flights.pop() else { return };
         let Some(index) = self.at(flight.to) else { return };
         let cut = self
             .at(flight.from)
@@ -273,9 +358,11 @@ impl World {
         if cut {
             return;
         }
-        let paused_until = self.nodes[index].paused_until;
-        if paused_until > self.now {
-            self.fly(paused_until, flight);
+        let node = &self.nodes[index];
+        if node.paused_until > self.now {
+            let after_timers = Duration::from_micros(u64::from(node.timers_first));
+            flight.at = node.paused_until + after_timers;
+            self.fly(flight);
             return;
         }
         let now = self.now;
@@ -287,20 +374,24 @@ impl World {
 
     /// The running node at an address.
     fn at(&self, address: SocketAddr) -> Option<usize> {
-        self.nodes.iter().position(|node| node.address == address && node.gossip.is_some())
+        let IpAddr::V4(ip) = address.ip() else { return None };
+        let [_, _, high, low] = ip.octets();
+        let index = usize::from(u16::from_be_bytes([high, low])).checked_sub(1)?;
+        self.nodes.get(index)?.gossip.as_ref().map(|_| index)
     }
 
-    fn fly(&mut self, at: Moment, flight: Flight) {
+    fn fly(&mut self, mut flight: Flight) {
         self.number += 1;
-        self.flights.insert((at, self.number), flight);
+        flight.number = self.number;
+        self.flights.push(Reverse(flight));
     }
 
     /// Takes every action of a node. A node that enters serves at once.
     fn settle(&mut self, index: usize) {
         loop {
             let node = &mut self.nodes[index];
-            let Some(gossip) = node.gossip.as_mut() else { return };
-            let Some(action) = gossip.next_action() else { return };
+            let Some(gossip) = node.gossip.as_mut() else { break };
+            let Some(action) = gossip.next_action() else { break };
             match action {
                 Action::Send { to, datagram } => self.send(index, to, &datagram),
                 Action::Resolve => gossip.set_seeds(&node.seeds),
@@ -311,6 +402,22 @@ impl World {
                     node.events.push(event);
                 }
             }
+        }
+        self.note(index);
+    }
+
+    /// Keeps the agenda up to a node's deadline.
+    fn note(&mut self, index: usize) {
+        let node = &mut self.nodes[index];
+        let deadline = node.gossip.as_ref().map_or(Moment::NEVER, Gossip::deadline);
+        let due = deadline.max(node.paused_until);
+        if due == node.due {
+            return;
+        }
+        self.agenda.remove(&(node.due, index));
+        node.due = due;
+        if deadline != Moment::NEVER {
+            self.agenda.insert((due, index));
         }
     }
 
@@ -325,19 +432,19 @@ impl World {
             let (fast, slow) = self.weather.delay_micros;
             let delay = Duration::from_micros(self.rng.random_range(fast..=slow));
             if !self.rng.random_bool(self.weather.loss) {
-                let flight = Flight { from, to, datagram: datagram.to_vec() };
-                self.fly(self.now + delay, flight);
+                let (at, datagram) = (self.now + delay, datagram.to_vec());
+                self.fly(Flight { at, number: 0, from, to, datagram });
             }
         }
     }
 }
 
 /// Whether an event says that the named member is now in a state.
-pub(crate) fn became(event: &Event, name: &str, state: State) -> bool {
+pub fn became(event: &Event, name: &str, state: State) -> bool {
     matches!(event, Event::Changed { member, .. } if member.name == name && member.state == state)
 }
 
 /// Whether an event says that some member is dead.
-pub(crate) fn is_death(event: &Event) -> bool {
+pub fn is_death(event: &Event) -> bool {
     matches!(event, Event::Changed { member, .. } if member.state == State::Dead)
 }
