@@ -422,11 +422,15 @@ impl Node {
         for member in self.gossip.members() {
             if member.state.is_live() {
                 self.written_off.remove(&member.id);
-            } else if self.given_up(member, now) {
-                absent += 1;
-                if members.majority {
-                    self.written_off.insert(member.id);
-                }
+                continue;
+            }
+            // Who was dead before this node came is as long dead as for the others, or nearly. Not
+            // before all parts of the table are here: a part may look like a majority.
+            let before_us = !self.seen_live.contains(&member.id) && self.wish.settled;
+            let given_up = self.given_up(member, now);
+            absent += usize::from(given_up);
+            if members.majority && (given_up || before_us) && member.state == State::Dead {
+                self.written_off.insert(member.id);
             }
         }
         if members.majority || absent == 0 {

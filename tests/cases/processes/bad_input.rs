@@ -202,7 +202,6 @@ fn wrong_command_lines_say_what_to_do_in_one_line() {
         (&["--create", "--shards", "0"], "shards"),
         (&["--create", "--shards", "many"], "shards"),
         (&["--create", "--pin", "sometimes"], "pin"),
-        (&["--create", "--pin", "100000"], "core 100000"),
         (&["--create", "--max-memory", "lots"], "max-memory"),
         (&["--create", "--data-dir", &data], "data-dir"),
         (&["--create", "--replicas", "3"], "replicas"),
@@ -215,6 +214,9 @@ fn wrong_command_lines_say_what_to_do_in_one_line() {
     let mut no_verb = Command::new(piccolo());
     no_verb.arg("no-such-command");
     refuses(no_verb, "no-such-command");
+    let mut no_core = Command::new(piccolo());
+    no_core.args(["serve", "--create", "--pin", "100000"]);
+    refuses(no_core, "core 100000");
 }
 
 #[test]

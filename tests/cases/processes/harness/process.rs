@@ -1,5 +1,6 @@
 //! A child process that ends with its case and shows its log if the case fails.
 
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -50,6 +51,7 @@ impl Process {
         let log = folder.join(format!("{name}.log"));
         let file = File::options().create(true).append(true).open(&log).expect("open the log");
         command.process_group(0);
+        forget_our_settings(&mut command);
         command.stdout(file.try_clone().expect("a second handle of the log")).stderr(file);
         let child = command.spawn().unwrap_or_else(|error| panic!("start {command:?}: {error}"));
         Self { child, name: name.to_owned(), log }
@@ -173,6 +175,7 @@ fn program(name: &str, variable: &str, package: &str) -> PathBuf {
 /// Runs a program to its end; its output as text, standard error behind standard output.
 #[track_caller]
 pub(crate) fn run(command: &mut Command) -> (ExitStatus, String) {
+    forget_our_settings(command);
     let out = command.stdin(Stdio::null()).output();
     let out = out.unwrap_or_else(|error| panic!("run {command:?}: {error}"));
     let mut text = String::from_utf8_lossy(&out.stdout).into_owned();
@@ -186,6 +189,21 @@ pub(crate) fn run_well(command: &mut Command) -> String {
     let (status, text) = run(command);
     assert!(status.success(), "{command:?}: {status}\n{text}");
     text
+}
+
+/// Keeps from our programs what tells the cases where they are: to a node every `PICCOLO_*` is a
+/// setting, and it names those that it does not know.
+fn forget_our_settings(command: &mut Command) {
+    let ours = ["piccolo", "loadgen", "cerializer"];
+    if !ours.iter().any(|name| Path::new(command.get_program()).ends_with(name)) {
+        return;
+    }
+    let given: Vec<OsString> = command.get_envs().map(|(name, _)| name.to_owned()).collect();
+    for (name, _) in env::vars_os() {
+        if name.to_string_lossy().starts_with("PICCOLO_") && !given.contains(&name) {
+            command.env_remove(name);
+        }
+    }
 }
 
 #[track_caller]
