@@ -42,8 +42,9 @@ pub fn run(flags: &LeaveFlags, out: &mut dyn Write) -> Result<(), CliError> {
             Ok(now) if now.id != status.id || has_left(&now) => return gone(flags, &status, out),
             Ok(now) => status = now,
             Err(CliError::Unreachable { closed: true, .. }) => return gone(flags, &status, out),
-            // Busy moving: it may answer next time.
-            Err(CliError::Unreachable { .. }) => {}
+            // Busy moving: it may answer next time. Or it took the connection and ended before it
+            // read: then nobody will be there.
+            Err(CliError::Unreachable { .. } | CliError::NotANode { .. }) => {}
             Err(error) => return Err(error),
         }
         let slots = status.slots_led();
