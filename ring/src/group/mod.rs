@@ -32,8 +32,8 @@ use leader::Reign;
 use piccolo_schema::ids::{Era, NodeId, Slot, Term, Version};
 use piccolo_schema::slot_message::{Body, Change, ChangeKind, Config, Route, SlotMessage};
 
-/// In place of a ring's digest: a snapshot of a node that leaves, which goes to whoever is there and
-/// begins whatever ring the other end sees.
+/// In place of a ring's digest: a snapshot of a node that leaves, which goes to whoever is there
+/// and begins whatever ring the other end sees.
 pub const ANY_RING: u64 = 0;
 
 /// How far the term rises when a slot comes back in a new era without asking a majority: more
