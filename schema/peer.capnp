@@ -10,6 +10,8 @@ struct Frame {
     welcome @1 :Welcome;  # first frame back
     refuse @2 :Text;      # instead of a welcome: why not; the link closes
     batch @3 :Batch;      # everything else
+    challenge @4 :Challenge; # before a welcome, where the cluster has a key
+    proof @5 :Id;         # answer to a challenge: a MAC over hello and challenge
   }
 }
 
@@ -27,6 +29,13 @@ struct Hello {
   protocolMin @5 :UInt16;
   protocolMax @6 :UInt16;
   features @7 :UInt64;
+  nonce @8 :Id;            # used once; zero from a node without a key
+}
+
+# Asks for a proof of the cluster's key, and gives one.
+struct Challenge {
+  nonce @0 :Id;            # used once
+  mac @1 :Id;              # over hello and this nonce
 }
 
 struct Welcome {

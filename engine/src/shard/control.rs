@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use piccolo_gossip::State;
+use piccolo_gossip::{Keys, State};
 use piccolo_ring::placement::Placement;
 use piccolo_schema::ids::{ClusterId, NodeId};
 
@@ -22,6 +22,8 @@ pub enum Control {
         /// Whether the slots begin here.
         create: bool,
     },
+    /// With what links are opened from now on.
+    Keys(Keys),
     /// Who is there.
     Members(Arc<Members>),
     /// Where slots should be.
@@ -125,6 +127,7 @@ impl Shard {
                     }
                 }
             }
+            Control::Keys(keys) => self.set_keys(keys),
             Control::Members(members) => {
                 self.set_members(&members);
                 self.topology.set_nodes(members);

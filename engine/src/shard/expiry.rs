@@ -66,29 +66,15 @@ impl Shard {
 mod tests {
     use std::time::Duration;
 
-    use piccolo_schema::ids::{ClusterId, NodeId};
     use piccolo_schema::key_slot::slot_of;
     use piccolo_schema::time::{Moment, Now, UnixMillis};
 
     use super::*;
-    use crate::resp::parse::Limits;
-    use crate::shard::{Control, ShardConfig, Shared, TEND};
+    use crate::shard::TEND;
+    use crate::shard::testing::leader;
 
-    /// A shard that leads every slot, and holds nothing.
     fn shard() -> Shard {
-        let now = Now { moment: Moment(1), wall: UnixMillis(1_700_000_000_000) };
-        let config = ShardConfig {
-            index: 0,
-            shards: 1,
-            me: NodeId(1),
-            password: None,
-            limits: Limits::default(),
-            memory_max: 0,
-            shared: [Shared::default()].into(),
-        };
-        let mut shard = Shard::new(config, now);
-        shard.control(Control::Enter { cluster: ClusterId(7), create: true });
-        shard
+        leader(Now { moment: Moment(1), wall: UnixMillis(1_700_000_000_000) })
     }
 
     /// Writes an entry that ends in so many milliseconds.

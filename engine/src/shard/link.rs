@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use piccolo_ring::group::{Group, Lane};
 use piccolo_schema::ids::NodeId;
-use piccolo_schema::limits::PROTOCOL;
-use piccolo_schema::link::{self, Batch, Hello, Item, Welcome};
+use piccolo_schema::link::{self, Batch, Hello, Item};
 use piccolo_schema::time::Moment;
 
 use super::mesh::Source;
@@ -33,13 +32,16 @@ const HELLO_BYTES_MAX: usize = 4 << 10;
 pub(super) struct Inlink {
     /// Known once it has said hello.
     pub(super) source: Option<Source>,
+    /// What it said, and the number that it was given with the challenge, until it proves that it
+    /// has the key.
+    pub(super) challenged: Option<(Hello, u128)>,
     pub(super) batch: Batch,
     since: Moment,
 }
 
 impl Inlink {
     pub(super) fn new(now: Moment) -> Self {
-        Self { source: None, batch: Batch::default(), since: now }
+        Self { source: None, challenged: None, batch: Batch::default(), since: now }
     }
 }
 
@@ -48,6 +50,10 @@ impl Inlink {
 pub(super) struct Outlink {
     pub(super) node: NodeId,
     pub(super) lane: Lane,
+    /// What was said to it first.
+    pub(super) hello: Hello,
+    /// It has shown that it has the cluster's key.
+    pub(super) proved: bool,
     /// The peer has said welcome.
     pub(super) welcome: bool,
     pub(super) since: Moment,
@@ -144,17 +150,10 @@ impl Shard {
     }
 
     fn connect(&mut self, node: NodeId, address: SocketAddr, lane: Lane) {
-        let link = Outlink { node, lane, welcome: false, since: self.now.moment };
+        let hello = self.link_hello(node, lane);
+        let since = self.now.moment;
+        let link = Outlink { node, lane, hello, proved: false, welcome: false, since };
         let key = self.streams.open(Role::Outlink(link));
-        let hello = Hello {
-            cluster: self.cluster,
-            from: self.me,
-            to: node,
-            shard: self.index,
-            bulk: lane == Lane::Bulk,
-            protocol: PROTOCOL,
-            features: 0,
-        };
         if let Some(stream) = self.streams.get_mut(key) {
             link::write_hello(&hello, &mut stream.outbox.bytes);
         }
@@ -228,17 +227,21 @@ impl Shard {
     fn take_item(&mut self, key: StreamKey, item: Item<'_>) -> Result<(), String> {
         let Some(stream) = self.streams.get_mut(key) else { return Ok(()) };
         match (&mut stream.role, item) {
-            (Role::Inlink(Inlink { source: None, .. }), Item::Hello(hello)) => {
+            (Role::Inlink(Inlink { source: None, challenged: None, .. }), Item::Hello(hello)) => {
                 self.greet(key, &hello)?;
+            }
+            (Role::Inlink(Inlink { source: None, .. }), Item::Proof(mac)) => {
+                self.proved(key, mac)?;
             }
             (Role::Inlink(Inlink { source: Some(source), .. }), item) => {
                 let source = *source;
                 self.take_from_peer(key, source, item)?;
             }
-            (Role::Outlink(link), Item::Welcome(_)) if !link.welcome => {
-                link.welcome = true;
-                let (node, lane) = (link.node, link.lane);
-                self.link_opened(node, lane);
+            (Role::Outlink(link), Item::Challenge(challenge)) if !link.proved && !link.welcome => {
+                self.challenged(key, &challenge)?;
+            }
+            (Role::Outlink(link), Item::Welcome(welcome)) if !link.welcome => {
+                self.welcomed(key, &welcome)?;
             }
             (Role::Outlink(link), Item::Reply(id, outcome)) if link.welcome => {
                 self.answered(id, &outcome);
@@ -249,30 +252,7 @@ impl Shard {
         Ok(())
     }
 
-    fn greet(&mut self, key: StreamKey, hello: &Hello) -> Result<(), String> {
-        if hello.cluster != self.cluster {
-            return Err(format!("this is {}, not {}", self.cluster, hello.cluster));
-        }
-        if hello.to != self.me {
-            return Err(format!("this is node {}, not {}", self.me, hello.to));
-        }
-        if hello.protocol.0 > PROTOCOL.1 || hello.protocol.1 < PROTOCOL.0 {
-            return Err(format!("protocol {:?} here, {:?} there", PROTOCOL, hello.protocol));
-        }
-        if self.gone.contains(&hello.from) {
-            return Err(format!("node {} is known to be gone", hello.from));
-        }
-        let Some(stream) = self.streams.get_mut(key) else { return Ok(()) };
-        let protocol = PROTOCOL.1.min(hello.protocol.1);
-        let welcome = Welcome { from: self.me, protocol, features: 0 };
-        link::write_welcome(&welcome, &mut stream.outbox.bytes);
-        let source = Source { node: hello.from, shard: hello.shard };
-        stream.role = Role::Inlink(Inlink { source: Some(source), ..Inlink::new(self.now.moment) });
-        self.streams.mark_dirty(key);
-        Ok(())
-    }
-
-    fn link_opened(&mut self, node: NodeId, lane: Lane) {
+    pub(super) fn link_opened(&mut self, node: NodeId, lane: Lane) {
         if let Some(peer) = self.peer(node) {
             let end = peer.end(lane);
             end.open = true;

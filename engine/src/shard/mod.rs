@@ -17,6 +17,7 @@ mod dispatch;
 mod durations;
 mod execution;
 mod expiry;
+mod handshake;
 mod info;
 mod latency;
 mod link;
@@ -39,6 +40,8 @@ mod shutdown;
 mod slowlog;
 mod stream;
 mod task;
+#[cfg(test)]
+mod testing;
 mod too_long;
 mod topology;
 mod turn;
@@ -68,6 +71,7 @@ use crate::keyspace::Changes;
 use crate::resp::parse::Limits;
 use crate::store::{KeyHasher, SlotTable};
 use counters::Counters;
+use handshake::Handshake;
 use link::{Inlink, Peer};
 use requests::Requests;
 use routes::Routes;
@@ -156,6 +160,7 @@ pub struct Shard {
     recount: bool,
     recounted: Moment,
 
+    handshake: Handshake,
     peers: Vec<Peer>,
     gone: BTreeSet<NodeId>,
     members_majority: bool,
@@ -228,6 +233,7 @@ impl Shard {
             vacant_since: BTreeMap::new(),
             recount: true,
             recounted: Moment(0),
+            handshake: Handshake::default(),
             peers: Vec::new(),
             gone: BTreeSet::new(),
             members_majority: false,

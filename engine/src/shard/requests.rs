@@ -366,8 +366,8 @@ mod tests {
     use piccolo_schema::time::Now;
 
     use super::*;
-    use crate::resp::parse::Limits;
-    use crate::shard::{Control, ShardConfig, Shared, task};
+    use crate::shard::testing::alone;
+    use crate::shard::{Control, task};
 
     fn asking(slot: Slot) -> Asking {
         Asking {
@@ -412,16 +412,7 @@ mod tests {
     #[test]
     fn a_hundred_thousand_requests_that_waited_are_sent_again_in_one_turn() {
         let mut now = Now::default();
-        let config = ShardConfig {
-            index: 0,
-            shards: 1,
-            me: NodeId(1),
-            password: None,
-            limits: Limits::default(),
-            memory_max: 0,
-            shared: [Shared::default()].into(),
-        };
-        let mut shard = Shard::new(config, now);
+        let mut shard = alone(NodeId(1), now);
         for number in 0..100_000 {
             let key = number.to_string();
             let body = task::command(&[b"SET", key.as_bytes(), b"v"]);

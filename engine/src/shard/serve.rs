@@ -292,30 +292,15 @@ mod tests {
     use std::time::Duration;
 
     use piccolo_schema::framing::frame_bytes;
-    use piccolo_schema::ids::{ClusterId, NodeId};
+    use piccolo_schema::ids::NodeId;
     use piccolo_schema::key_slot::slot_of;
     use piccolo_schema::link;
     use piccolo_schema::time::{Moment, Now};
 
     use super::*;
     use crate::resp::value;
-    use crate::shard::{Control, ShardConfig, Shared, task};
-
-    /// A shard that leads every slot.
-    fn leader(now: Now) -> Shard {
-        let config = ShardConfig {
-            index: 0,
-            shards: 1,
-            me: NodeId(1),
-            password: None,
-            limits: Limits::default(),
-            memory_max: 0,
-            shared: [Shared::default()].into(),
-        };
-        let mut shard = Shard::new(config, now);
-        shard.control(Control::Enter { cluster: ClusterId(7), create: true });
-        shard
-    }
+    use crate::shard::task;
+    use crate::shard::testing::leader;
 
     fn work(kind: RequestKind, until: Moment, body: &[u8]) -> Work<'_> {
         let source = Source { node: NodeId(2), shard: 0 };

@@ -8,7 +8,7 @@ mod read;
 mod write;
 
 pub use read::{Malformed, read};
-pub use write::{Batch, write_hello, write_refusal, write_welcome};
+pub use write::{Batch, write_challenge, write_hello, write_proof, write_refusal, write_welcome};
 
 use crate::ids::{ClusterId, NodeId, Slot};
 use crate::slot_message::{Route, SlotMessage};
@@ -33,6 +33,17 @@ pub struct Hello {
     pub protocol: (u16, u16),
     /// One bit per optional feature.
     pub features: u64,
+    /// A number that the sender uses once; zero if it has no key.
+    pub nonce: u128,
+}
+
+/// Asks the one who connects to prove that it has the cluster's key, and proves as much.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Challenge {
+    /// A number that the sender uses once.
+    pub nonce: u128,
+    /// A MAC over the hello and this number.
+    pub mac: u128,
 }
 
 /// First frame back.
@@ -94,7 +105,11 @@ pub enum Outcome<'a> {
 pub enum Item<'a> {
     /// First frame from the one who connects.
     Hello(Hello),
-    /// First frame back.
+    /// First frame back where the cluster has a key.
+    Challenge(Challenge),
+    /// The answer to that: a MAC over both.
+    Proof(u128),
+    /// First frame back, or second.
     Welcome(Welcome),
     /// Instead of a welcome: why not.
     Refuse(&'a str),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Hello, Item, Outcome, ROUTE_RANGES, Request, RequestKind, Welcome};
+use super::{Challenge, Hello, Item, Outcome, ROUTE_RANGES, Request, RequestKind, Welcome};
 use crate::framing;
 use crate::ids::{ClusterId, Era, NodeId, Slot, Term, Version};
 use crate::limits::VOTERS_MAX;
@@ -52,6 +52,8 @@ pub fn read(frame: &[u8], mut take: impl FnMut(Item<'_>)) -> Result<(), Malforme
     let message = framing::open(frame)?;
     match message.get_root::<wire::frame::Reader<'_>>()?.which()? {
         wire::frame::Hello(hello) => take(Item::Hello(read_hello(hello?)?)),
+        wire::frame::Challenge(challenge) => take(Item::Challenge(read_challenge(challenge?)?)),
+        wire::frame::Proof(mac) => take(Item::Proof(read_id(mac?))),
         wire::frame::Welcome(welcome) => take(Item::Welcome(read_welcome(welcome?)?)),
         wire::frame::Refuse(why) => take(Item::Refuse(why?.to_str()?)),
         wire::frame::Batch(batch) => read_batch(batch?, &mut take)?,
@@ -68,7 +70,12 @@ fn read_hello(hello: wire::hello::Reader<'_>) -> Result<Hello, Malformed> {
         bulk: hello.get_bulk(),
         protocol: (hello.get_protocol_min(), hello.get_protocol_max()),
         features: hello.get_features(),
+        nonce: read_id(hello.get_nonce()?),
     })
+}
+
+fn read_challenge(challenge: wire::challenge::Reader<'_>) -> Result<Challenge, Malformed> {
+    Ok(Challenge { nonce: read_id(challenge.get_nonce()?), mac: read_id(challenge.get_mac()?) })
 }
 
 fn read_welcome(welcome: wire::welcome::Reader<'_>) -> Result<Welcome, Malformed> {

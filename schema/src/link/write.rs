@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use capnp::message::{Builder, HeapAllocator};
 
-use super::{Hello, Outcome, ROUTE_RANGES, Request, RequestKind, Welcome};
+use super::{Challenge, Hello, Outcome, ROUTE_RANGES, Request, RequestKind, Welcome};
 use crate::framing;
 use crate::ids::{Slot, Version};
 use crate::limits::FRAME_BYTES_AIM;
@@ -255,10 +255,27 @@ pub fn write_hello(hello: &Hello, stream: &mut Vec<u8>) {
     to.set_protocol_min(hello.protocol.0);
     to.set_protocol_max(hello.protocol.1);
     to.set_features(hello.features);
+    write_id(to.init_nonce(), hello.nonce);
     framing::append(&message, stream);
 }
 
-/// Appends the first frame back.
+/// Appends the first frame back where the cluster has a key.
+pub fn write_challenge(challenge: &Challenge, stream: &mut Vec<u8>) {
+    let mut message = Builder::new_default();
+    let mut to = message.init_root::<wire::frame::Builder<'_>>().init_challenge();
+    write_id(to.reborrow().init_nonce(), challenge.nonce);
+    write_id(to.init_mac(), challenge.mac);
+    framing::append(&message, stream);
+}
+
+/// Appends the answer to a challenge.
+pub fn write_proof(mac: u128, stream: &mut Vec<u8>) {
+    let mut message = Builder::new_default();
+    write_id(message.init_root::<wire::frame::Builder<'_>>().init_proof(), mac);
+    framing::append(&message, stream);
+}
+
+/// Appends the frame with which a link is open.
 pub fn write_welcome(welcome: &Welcome, stream: &mut Vec<u8>) {
     let mut message = Builder::new_default();
     let mut to = message.init_root::<wire::frame::Builder<'_>>().init_welcome();
@@ -397,6 +414,40 @@ mod tests {
         assert_eq!((&requests, digests), (&sizes.collect(), 1));
         assert_eq!(replies, requests);
         assert!(frames > 5, "{frames} frames");
+    }
+
+    /// What opens a link arrives as it was said.
+    #[test]
+    fn a_handshake_arrives_as_said() {
+        let hello = Hello {
+            cluster: crate::ids::ClusterId(1 << 100),
+            from: crate::ids::NodeId(2),
+            to: crate::ids::NodeId(3),
+            shard: 4,
+            bulk: true,
+            protocol: (5, 6),
+            features: 7,
+            nonce: 8 << 90,
+        };
+        let challenge = Challenge { nonce: 9 << 64, mac: u128::MAX };
+        let mut stream = Vec::new();
+        write_hello(&hello, &mut stream);
+        write_challenge(&challenge, &mut stream);
+        write_proof(10, &mut stream);
+        let mut said = Vec::new();
+        while !stream.is_empty() {
+            let rest = stream.split_off(frame_bytes(&stream).unwrap().unwrap());
+            read(&stream, |item| said.push(format!("{item:?}"))).unwrap();
+            stream = rest;
+        }
+        assert_eq!(
+            said,
+            [
+                format!("{:?}", Item::Hello(hello)),
+                format!("{:?}", Item::Challenge(challenge)),
+                format!("{:?}", Item::Proof(10)),
+            ]
+        );
     }
 
     /// The longest request and the longest reply each make a frame that the other end takes.
