@@ -37,6 +37,7 @@ fn main() -> ExitCode {
         Command::Ring(flags) => cli::ring::run(&flags, &mut out),
         Command::Locate(flags) => cli::locate::run(flags, &mut out),
         Command::Leave(flags) => cli::leave::run(&flags, &mut out),
+        Command::Remove(flags) => cli::remove::run(&flags, &mut out),
     })
 }
 

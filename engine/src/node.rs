@@ -8,7 +8,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use piccolo_gossip::{Action as GossipAction, Event, Fatal, Gossip, Member, Reject, State};
+use piccolo_gossip::{
+    Action as GossipAction, Event, Fatal, Gossip, Keys, Member, Reject, RemoveError, State,
+};
 use piccolo_ring::placement::{Candidate, Placement};
 use piccolo_schema::ids::{ClusterId, NodeId};
 use piccolo_schema::time::Moment;
@@ -28,6 +30,14 @@ const TICK: Duration = Duration::from_millis(100);
 /// Redis Cluster hear of a move only by asking in the wrong place: most learn the whole map from
 /// the first MOVED, so this is time for the slowest to ask once.
 const FAREWELL: Duration = Duration::from_secs(2);
+
+/// Time without a cluster after which the operator is told, and between two such lines.
+const NO_CLUSTER_TOLD_AFTER: Duration = Duration::from_secs(10);
+const NO_CLUSTER_TOLD_EVERY: Duration = Duration::from_mins(1);
+
+const NO_CLUSTER: &str = "no cluster found yet: no member at the addresses of --join answers, and \
+                          not as many nodes as --expect says have found each other (do they run? \
+                          does UDP get through? have all the same --cluster-key?)";
 
 /// What the node does about members beyond gossip.
 #[derive(Clone, Copy, Debug)]
@@ -104,6 +114,8 @@ pub struct Node {
     written_off: BTreeSet<NodeId>,
     /// Whether the operator was told that a majority is lacking.
     told_of_minority: bool,
+    /// When the operator is to be told next that no cluster is found.
+    told_at: Moment,
     /// Since when no member serves, though this node is in a cluster.
     unserved_since: Option<Moment>,
     members: Arc<Members>,
@@ -132,6 +144,7 @@ impl Node {
             seen_live: BTreeSet::new(),
             written_off: BTreeSet::new(),
             told_of_minority: false,
+            told_at: now + NO_CLUSTER_TOLD_AFTER,
             unserved_since: None,
             members: Arc::default(),
             wish: Arc::default(),
@@ -218,6 +231,24 @@ impl Node {
         result
     }
 
+    /// Speaks with these keys from now on, in datagrams and on links.
+    pub fn set_keys(&mut self, keys: Keys) {
+        self.gossip.set_keys(Some(keys.clone()));
+        self.actions.push_back(NodeAction::Control(Control::Keys(keys)));
+    }
+
+    /// Ends the life of a dead member for good: it does not come back, and nothing waits for it.
+    ///
+    /// # Errors
+    ///
+    /// Why not; nothing has changed then.
+    pub fn remove(&mut self, now: Moment, name: &str) -> Result<(), RemoveError> {
+        self.gossip.remove(now, name)?;
+        self.stale = true;
+        self.pump(now);
+        Ok(())
+    }
+
     /// Tells what the shards have come to.
     pub fn observe(&mut self, now: Moment, observed: Observed) {
         self.observed = observed;
@@ -279,6 +310,10 @@ impl Node {
             self.stale = true;
         }
         self.pump(now);
+        if now >= self.told_at && !self.gossip.cluster().is_some() && !self.stopped {
+            self.told_at = now + NO_CLUSTER_TOLD_EVERY;
+            self.actions.push_back(NodeAction::Warn(NO_CLUSTER.into()));
+        }
         // Nobody is left to take anything, or everything is taken.
         if self.leaving && (self.nobody_is_left() || self.farewell_over(now)) {
             self.depart(now);
@@ -439,7 +474,7 @@ impl Node {
             self.actions.push_back(NodeAction::Warn(format!(
                 "{absent} members are gone, and those seen are no majority: slots that only the \
                  former held stay away until more than half of all are seen; start those that are \
-                 gone again under their names"
+                 gone again under their names, or give them up with `piccolo remove NAME`"
             )));
         }
     }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use piccolo_gossip::RemoveError;
 use piccolo_schema::ids::Slot;
 use piccolo_tests::cluster::Begin;
 use piccolo_tests::faults::Weather;
@@ -388,6 +389,32 @@ fn nodes_lost_one_after_another_leave_no_slot_away() {
             world.kill(victim);
             world.settle(120 * SECOND);
         }
+    });
+}
+
+/// An operator need not wait for the grace: what a dead member led is served again within seconds
+/// of its removal, and a later life of its name comes in. Of two, either may go.
+#[test]
+fn the_slots_of_a_removed_member_are_served_at_once() {
+    for_seeds("the_slots_of_a_removed_member_are_served_at_once", 0..64, |seed| {
+        let mut world = World::new(seed, &[1, 2, 1 + (seed % 3) as u16]);
+        let nodes = 2 + (seed / 2 % 2) as usize;
+        begin_all(&mut world, nodes);
+        world.settle(30 * SECOND);
+        let victim = world.time.below(nodes);
+        let other = (victim + 1) % nodes;
+        assert_eq!(world.remove(other, victim), Err(RemoveError::Live));
+        give_up_on(&mut world, victim);
+        world.kill(victim);
+        world.run(8 * SECOND);
+        assert_eq!(world.remove(other, victim), Ok(()), "{}", world.describe());
+        // Well within the grace of 30 s: quiet, and the slots begun anew.
+        world.settle(10 * SECOND);
+        assert_eq!(world.remove(other, victim), Err(RemoveError::Gone));
+        let seeds = world.running();
+        world.start(victim, &Begin::Join(seeds));
+        world.run(2 * SECOND);
+        world.settle(60 * SECOND);
     });
 }
 

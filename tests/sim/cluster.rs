@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use piccolo_engine::node::{Node, NodeConfig, Observed};
 use piccolo_engine::shard::{Control, MeshBatch, Shard, ShardConfig, Shared, StreamKey};
-use piccolo_gossip::{Config, Gossip, Me, Start};
+use piccolo_gossip::{Config, Gossip, Keys, Me, Start};
 use piccolo_schema::ids::{ClusterId, NodeId};
 use piccolo_schema::limits::PROTOCOL;
 use piccolo_schema::time::{Moment, Now, UnixMillis};
@@ -27,6 +27,8 @@ pub struct Host {
     pub shards: u16,
     /// The process, while it runs.
     pub life: Option<Life>,
+    /// The cluster's key, if it has one.
+    pub keys: Option<Keys>,
     /// Lives so far.
     pub lives: u64,
     /// Nothing runs before then.
@@ -35,8 +37,8 @@ pub struct Host {
 
 impl Host {
     /// A machine on which nothing runs yet.
-    pub fn new(index: usize, shards: u16) -> Self {
-        Self { index, shards, life: None, lives: 0, paused_until: Moment(0) }
+    pub fn new(index: usize, shards: u16, keys: Option<Keys>) -> Self {
+        Self { index, shards, life: None, keys, lives: 0, paused_until: Moment(0) }
     }
 
     /// Where other nodes reach it.
@@ -148,14 +150,20 @@ impl Life {
                 (start, hosts.iter().map(|host| peer_address(*host)).collect())
             }
         };
-        let gossip = Gossip::new(me, start, Config::default(), moment, time.rng.random())
+        let mut gossip = Gossip::new(me, start, Config::default(), moment, time.rng.random())
             .expect("what the simulator configures is valid");
-        let config = NodeConfig { replicas: 1, down_grace: Duration::from_secs(30) };
-        let node = Node::new(config, gossip, moment);
         let shared: Arc<[Shared]> = (0..shards).map(|_| Shared::default()).collect();
         let now = Now { moment, wall: wall(time.now) };
         let desk = |index| Desk::new(index, shards, id, shared.clone(), now, time.now);
-        let shards = (0..shards).map(desk).collect();
+        let mut shards: Vec<Desk> = (0..shards).map(desk).collect();
+        if let Some(keys) = &host.keys {
+            gossip.set_keys(Some(keys.clone()));
+            for desk in &mut shards {
+                desk.shard.control(Control::Keys(keys.clone()));
+            }
+        }
+        let config = NodeConfig { replicas: 1, down_grace: Duration::from_secs(30) };
+        let node = Node::new(config, gossip, moment);
         let id = LifeId { host: host.index, life: host.lives };
         let (stopping, last) = (None, Observed::default());
         Self { id, node, shards, shared, node_at: time.now, seeds, stopping, epoch, last }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use piccolo_engine::node::{NodeAction, Stop};
 use piccolo_engine::shard::Control;
+use piccolo_gossip::{Keys, RemoveError};
 use piccolo_schema::time::Moment;
 
 use crate::checkers::Checkers;
@@ -17,6 +18,9 @@ use crate::timeline::{Event, LifeId, Timeline};
 
 /// Time between two looks at some of the slots.
 const CHECK: Duration = Duration::from_millis(100);
+
+/// Of clusters that have one.
+const KEY: &str = "00112233445566778899aabbccddeeff";
 
 /// Everything.
 #[derive(Debug)]
@@ -45,7 +49,10 @@ impl World {
     pub fn new(seed: u64, shards: &[u16]) -> Self {
         let mut time = Timeline::new(seed);
         let weather = Weather::fair(&mut time.rng);
-        let hosts = shards.iter().enumerate().map(|(index, shards)| Host::new(index, *shards));
+        // Half of the clusters have a key.
+        let keys = seed.is_multiple_of(2).then(|| Keys::parse(KEY).expect("a key"));
+        let host = |(index, shards): (usize, &u16)| Host::new(index, *shards, keys.clone());
+        let hosts = shards.iter().enumerate().map(host);
         Self {
             checked: time.now,
             time,
@@ -97,6 +104,20 @@ impl World {
         let moment = life.clock(now).moment;
         life.node.leave(moment);
         self.take_node_actions(host);
+    }
+
+    /// Asks a node to give up a dead member for good, as `piccolo remove` does.
+    ///
+    /// # Errors
+    ///
+    /// Why it does not.
+    pub fn remove(&mut self, host: usize, member: usize) -> Result<(), RemoveError> {
+        let now = self.time.now;
+        let life = self.life(host);
+        let moment = life.clock(now).moment;
+        let result = life.node.remove(moment, &format!("node-{member}"));
+        self.take_node_actions(host);
+        result
     }
 
     /// Runs nothing on a host for so long.

@@ -9,10 +9,12 @@ use crossbeam_queue::ArrayQueue;
 pub const REQUESTS_MAX: usize = 16;
 
 /// Something only the reactor can do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AdminRequest {
     /// Hand over every slot, tell the others, and end.
     Leave,
+    /// End the life of the dead member of this name for good.
+    Remove(String),
 }
 
 /// The way from the admin listener to the reactor: bounded, and the reactor is woken for each.

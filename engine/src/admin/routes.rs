@@ -50,15 +50,8 @@ pub fn answer(
     if request.body().size_hint().upper().is_none_or(|bytes| bytes > BODY_BYTES_MAX) {
         return problem(StatusCode::PAYLOAD_TOO_LARGE, "no path here takes a body: send none");
     }
-    if request.uri().path() == "/v1/node/leave" {
-        return match *request.method() {
-            // A page in a browser on this machine could otherwise make the node leave.
-            Method::POST if request.headers().contains_key(ORIGIN) => {
-                problem(StatusCode::FORBIDDEN, "not from a page in a browser: use `piccolo leave`")
-            }
-            Method::POST => leave(status, requests),
-            _ => method_not_allowed("POST"),
-        };
+    if let Some(reply) = change(request, status, requests) {
+        return reply;
     }
     let Some(reply) = show(request.uri().path(), request.uri().query(), status, metrics) else {
         let detail = format!("no such path: {}", request.uri().path());
@@ -68,6 +61,29 @@ pub fn answer(
         Method::GET | Method::HEAD => reply,
         _ => method_not_allowed("GET, HEAD"),
     }
+}
+
+/// Answers what changes something; `None` if the path is not one of those.
+fn change(request: &Request<impl Body>, status: &Status, requests: &Requests) -> Option<Reply> {
+    let path = request.uri().path();
+    let member = path.strip_prefix("/v1/cluster/members/");
+    let (method, command) = match member {
+        Some(_) => ("DELETE", "piccolo remove"),
+        None if path == "/v1/node/leave" => ("POST", "piccolo leave"),
+        None => return None,
+    };
+    Some(if request.method().as_str() != method {
+        method_not_allowed(method)
+    } else if request.headers().contains_key(ORIGIN) {
+        // A page in a browser on this machine could otherwise do so.
+        let detail = format!("not from a page in a browser: use `{command}`");
+        problem(StatusCode::FORBIDDEN, &detail)
+    } else {
+        match member {
+            Some(encoded) => remove(encoded, status, requests),
+            None => leave(status, requests),
+        }
+    })
 }
 
 /// Answers what only looks.
@@ -163,10 +179,35 @@ fn leave(status: &Status, requests: &Requests) -> Reply {
             return problem(StatusCode::CONFLICT, detail);
         }
         if requests.push(AdminRequest::Leave).is_err() {
-            return problem(StatusCode::SERVICE_UNAVAILABLE, "the node is busy: ask again");
+            return busy();
         }
     }
     json(StatusCode::ACCEPTED, &json!({ "leaving": status.name }))
+}
+
+fn remove(encoded: &str, status: &Status, requests: &Requests) -> Reply {
+    let name = percent_decoded(encoded).and_then(|name| String::from_utf8(name).ok());
+    let member = status.members.iter().find(|member| Some(&member.name) == name.as_ref());
+    let refusal = match member.map(|member| member.state) {
+        Some(MemberState::Dead) => None,
+        Some(MemberState::Left) => Some((StatusCode::CONFLICT, "has left already")),
+        Some(_) => {
+            Some((StatusCode::CONFLICT, "is not dead: let it leave, or stop it and wait some 5 s"))
+        }
+        None => Some((StatusCode::NOT_FOUND, "is no member: see `piccolo members`")),
+    };
+    let name = name.unwrap_or_else(|| encoded.to_owned());
+    if let Some((status, why)) = refusal {
+        return problem(status, &format!("{name} {why}"));
+    }
+    if requests.push(AdminRequest::Remove(name.clone())).is_err() {
+        return busy();
+    }
+    json(StatusCode::ACCEPTED, &json!({ "removing": name }))
+}
+
+fn busy() -> Reply {
+    problem(StatusCode::SERVICE_UNAVAILABLE, "the node is busy: ask again")
 }
 
 /// The bytes that `text` stands for; a plus stands for itself (RFC 3986).

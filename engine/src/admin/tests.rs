@@ -215,17 +215,38 @@ fn leaving_is_refused_to_the_last_and_when_the_reactor_is_behind() {
 }
 
 #[test]
-fn a_page_in_a_browser_cannot_make_a_node_leave() {
+fn only_the_dead_are_removed() {
     let admin = Admin::start(Limits::default());
-    let mut stream = admin.connect();
-    stream
-        .write_all(
-            b"POST /v1/node/leave HTTP/1.1\r\nhost: x\r\norigin: http://evil.example\r\n\
-              content-length: 0\r\nconnection: close\r\n\r\n",
-        )
-        .unwrap();
-    assert!(read_until_closed(&mut stream).starts_with("HTTP/1.1 403 "));
+    let members = vec![
+        member("anna", MemberState::Alive),
+        member("a/b", MemberState::Dead),
+        member("gone", MemberState::Left),
+        member("slow", MemberState::Suspect),
+    ];
+    admin.view.publish(Status { members, ..status() });
+    for (name, answer) in
+        [("anna", 409), ("slow", 409), ("gone", 409), ("nobody", 404), ("%f", 404)]
+    {
+        let path = format!("/v1/cluster/members/{name}");
+        assert_eq!(admin.ask("DELETE", &path).status, answer, "{name}");
+        assert_eq!(admin.ask("GET", &path).status, 405, "{name}");
+    }
     assert_eq!(admin.requests.pop(), None);
+    assert_eq!(admin.ask("DELETE", "/v1/cluster/members/a%2Fb").status, 202);
+    assert_eq!(admin.requests.pop(), Some(AdminRequest::Remove("a/b".into())));
+}
+
+#[test]
+fn a_page_in_a_browser_cannot_make_a_node_leave_or_remove_one() {
+    let admin = Admin::start(Limits::default());
+    for request in ["POST /v1/node/leave", "DELETE /v1/cluster/members/ben"] {
+        let mut stream = admin.connect();
+        let head = "HTTP/1.1\r\nhost: x\r\norigin: http://evil.example\r\n\
+                    content-length: 0\r\nconnection: close";
+        stream.write_all(format!("{request} {head}\r\n\r\n").as_bytes()).unwrap();
+        assert!(read_until_closed(&mut stream).starts_with("HTTP/1.1 403 "), "{request}");
+        assert_eq!(admin.requests.pop(), None);
+    }
 }
 
 #[test]

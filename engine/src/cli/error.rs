@@ -48,6 +48,14 @@ pub enum CliError {
         /// How long was waited.
         seconds: u64,
     },
+    /// The node was asked to remove a member, and has not.
+    #[error("{name} is not removed after {seconds} seconds: see the node's log")]
+    NotRemoved {
+        /// Name of the member.
+        name: String,
+        /// How long was waited.
+        seconds: u64,
+    },
     /// Another process listens on a port that `dev` needs.
     #[error("address in use: {address} (another Redis or Piccolo? use --{flag})")]
     AddressInUse {

@@ -51,6 +51,15 @@ pub fn post(address: &str, path: &str, patience: Duration) -> Result<(), CliErro
     accepted(address, exchange("POST", address, path, patience)?, 202).map(drop)
 }
 
+/// Asks to delete what is at `path`, where the node shall answer 202.
+///
+/// # Errors
+///
+/// As [`get`].
+pub fn delete(address: &str, path: &str, patience: Duration) -> Result<(), CliError> {
+    accepted(address, exchange("DELETE", address, path, patience)?, 202).map(drop)
+}
+
 /// Sends one request and reads its answer, whatever its status.
 ///
 /// # Errors

@@ -1,7 +1,7 @@
 //! The command line of `piccolo`.
 //!
 //! * [`dev`]: a cluster on this machine, to try.
-//! * [`members`], [`ring`], [`locate`], [`leave`]: ask a running node, over its admin listener.
+//! * [`members`], [`ring`], [`locate`], [`leave`], [`remove`]: ask a running node, over its admin listener.
 //! * [`http`]: the few lines of HTTP that this takes.
 //! * [`error`]: what can go wrong, in one line each.
 
@@ -13,6 +13,7 @@ pub mod leave;
 pub mod locate;
 pub mod logger;
 pub mod members;
+pub mod remove;
 pub mod ring;
 mod table;
 
@@ -51,6 +52,8 @@ pub enum Command {
     Locate(locate::LocateFlags),
     /// Make a node hand over its keys and go
     Leave(leave::LeaveFlags),
+    /// Give up a dead member for good: its id never comes back, its name is free
+    Remove(remove::RemoveFlags),
 }
 
 /// Whom to ask, and how to show the answer.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::http::{self, percent_encoded};
 use super::*;
 use crate::admin::status::{MemberState, MemberStatus, RangeStatus, ShardStatus, SlotRangeStatus};
-use crate::admin::{AdminHandle, Metrics, Requests, Status, View, start};
+use crate::admin::{AdminHandle, AdminRequest, Metrics, Requests, Status, View, start};
 use crate::shard::Shared;
 
 const SHORT: Duration = Duration::from_millis(50);
@@ -181,6 +181,25 @@ fn a_key_of_any_bytes_is_located() {
     let located: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!((&located["slot"], &located["client"]), (&12182.into(), &"c2".into()));
     assert_eq!(percent_encoded(b"a-z &\xff"), "a-z%20%26%FF");
+}
+
+#[test]
+fn removing_is_watched_until_the_node_says_so() {
+    let mut with_dead = status();
+    with_dead.members[1].state = MemberState::Dead;
+    let (address, _handle, requests) = node(with_dead);
+    let remove = |name: &str, output| {
+        let flags = remove::RemoveFlags { name: name.into(), ask: ask(&address, output) };
+        let mut out = Vec::new();
+        remove::run(&flags, &mut out).map(|()| String::from_utf8(out).unwrap())
+    };
+    let refused = remove("anna", Output::Table).unwrap_err().to_string();
+    assert!(refused.contains("anna is not dead"), "{refused}");
+    assert_eq!(requests.pop(), None);
+    // Nobody takes the request here.
+    let error = remove("ben", Output::Table).unwrap_err().to_string();
+    assert_eq!(error, "ben is not removed after 5 seconds: see the node's log");
+    assert_eq!(requests.pop(), Some(AdminRequest::Remove("ben".into())));
 }
 
 #[test]

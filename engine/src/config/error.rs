@@ -148,11 +148,12 @@ pub enum ConfigError {
         /// As given.
         address: SocketAddr,
     },
-    /// A peer address beyond this machine without a password: whoever reaches it can join, and
-    /// with that read and write every key.
+    /// A peer address beyond this machine without a key or a password: whoever reaches it can
+    /// join, and with that read and write every key.
     #[error(
-        "--peer {address} is open to other machines, and links between nodes ask for no password: \
-         keep them in a network of their own and set --requirepass too, or listen on 127.0.0.1"
+        "--peer {address} is open to other machines, any of which could join: give the nodes a \
+         key with --cluster-key FILE, or, in a network of their own, set --requirepass, or listen \
+         on 127.0.0.1"
     )]
     OpenPeer {
         /// As given.

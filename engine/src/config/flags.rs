@@ -58,6 +58,9 @@ pub struct Settings {
     /// Password that clients must give with AUTH
     #[arg(long, env = "PICCOLO_REQUIREPASS", value_name = "PASSWORD", hide_env_values = true)]
     pub requirepass: Option<String>,
+    /// File of the key that nodes prove to each other; read again on SIGHUP
+    #[arg(long, env = "PICCOLO_CLUSTER_KEY", value_name = "FILE")]
+    pub cluster_key: Option<PathBuf>,
     /// Shards, one thread each [default: number of cores]
     #[arg(long, env = "PICCOLO_SHARDS", value_name = "N")]
     pub shards: Option<u16>,
@@ -113,6 +116,7 @@ impl Settings {
                 .or(lower.advertise_cluster_client),
             advertise_peer: self.advertise_peer.or(lower.advertise_peer),
             requirepass: self.requirepass.or(lower.requirepass),
+            cluster_key: self.cluster_key.or(lower.cluster_key),
             shards: self.shards.or(lower.shards),
             pin: self.pin.or(lower.pin),
             replicas: self.replicas.or(lower.replicas),

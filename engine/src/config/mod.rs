@@ -18,6 +18,7 @@ mod verify;
 
 use std::net::SocketAddr;
 use std::num::NonZeroU16;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use log::LevelFilter;
@@ -71,6 +72,9 @@ pub struct Config {
     pub advertise_peer: SocketAddr,
     /// Password of `AUTH`. Default none, which only a client address on this machine may have.
     pub requirepass: Option<String>,
+    /// File of the keys that nodes prove to each other. Default none: whoever reaches `peer` can
+    /// join.
+    pub cluster_key: Option<PathBuf>,
     /// Number of shards, each a thread, at most [`Config::SHARDS_MAX`]. Default: one per core in
     /// the list of `pin` if it is one, else per core of the machine.
     pub shards: NonZeroU16,

@@ -15,6 +15,10 @@ impl Config {
             // Writing to a String cannot fail.
             writeln!(text, "{key} = {value}").unwrap_or_default();
         }
+        if let Some(file) = &self.cluster_key {
+            let file = Value::String(file.display().to_string());
+            writeln!(text, "cluster-key = {file}").unwrap_or_default();
+        }
         if self.requirepass.is_some() {
             text.push_str("# requirepass is set, and not shown\n");
         }

@@ -28,7 +28,7 @@ fn creating() -> StartFlags {
 }
 
 /// A file that is removed again.
-struct Temporary(std::path::PathBuf);
+struct Temporary(PathBuf);
 
 impl Temporary {
     fn holding(name: &str, text: &str) -> Self {
@@ -131,7 +131,9 @@ fn wide_addresses_are_refused_unless_guarded() {
         "--client: others cannot reach 0.0.0.0:7379: name the address that they shall use with \
          --advertise-client"
     );
-    assert!(refusal("--create --peer 10.0.0.1:7380").contains("set --requirepass too"));
+    assert!(refusal("--create --peer 10.0.0.1:7380").contains("--cluster-key FILE"));
+    let keyed = "--create --peer 10.0.0.1:7380 --cluster-key /etc/piccolo.key";
+    assert_eq!(config(keyed).cluster_key.as_deref(), Some("/etc/piccolo.key".as_ref()));
     let peer = "--create --requirepass secret --peer [::]:7380";
     assert!(refusal(peer).contains("--advertise-peer"));
     let config = config(&format!("{open} --advertise-client 10.0.0.1:7379"));
@@ -261,7 +263,7 @@ fn a_printed_configuration_gives_the_same_one() {
 fn a_printed_configuration_has_every_key_but_no_password() {
     let printed = config("--create --requirepass hush").to_toml();
     assert!(!printed.contains("hush") && printed.contains("# requirepass is set"), "{printed}");
-    let both = printed + &config("--join a:1 --expect 1").to_toml();
+    let both = printed + &config("--join a:1 --expect 1 --cluster-key k").to_toml();
     let hidden = ["requirepass", "data-dir"];
     for word in Settings::words().iter().filter(|word| !hidden.contains(&word.as_str())) {
         assert!(both.contains(&format!("{word} = ")), "{word}");

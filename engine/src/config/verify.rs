@@ -60,6 +60,7 @@ impl Config {
             advertise_cluster_client: addresses.advertise_cluster_client,
             advertise_peer: addresses.advertise_peer,
             requirepass: settings.requirepass,
+            cluster_key: settings.cluster_key,
             shards: shards(settings.shards, &pin, cores)?,
             pin,
             replicas: 1,
@@ -149,7 +150,8 @@ impl Addresses {
                 return Err(ConfigError::OpenClient { flag, address });
             }
         }
-        if !peer.ip().is_loopback() && settings.requirepass.is_none() {
+        let anybody_joins = settings.requirepass.is_none() && settings.cluster_key.is_none();
+        if !peer.ip().is_loopback() && anybody_joins {
             return Err(ConfigError::OpenPeer { address: peer });
         }
         if !admin.ip().is_loopback() {

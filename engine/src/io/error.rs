@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use crate::node::Stop;
 
@@ -36,6 +37,14 @@ pub enum ServeError {
         core: usize,
         /// Those that it may use.
         cores: String,
+    },
+    /// The file of the cluster's keys is not what it should be.
+    #[error("--cluster-key {}: {why}", .path.display())]
+    KeyFile {
+        /// As given.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
     },
     /// `--create`, but there is a cluster.
     #[error("a cluster is there already: {by} answered (use --join {by} instead of --create)")]

@@ -12,6 +12,7 @@ mod clock;
 mod doorbell;
 mod error;
 mod handoff;
+mod key_file;
 mod pin;
 mod reactor;
 mod refusal;
@@ -26,12 +27,13 @@ pub use error::ServeError;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use piccolo_gossip::Keys;
 use piccolo_schema::ids::NodeId;
 
 use crate::admin::{self, Metrics, Requests, Status, View};
 use crate::config::Config;
 use crate::resp::parse::Limits;
-use crate::shard::{Doors, Shard, ShardConfig, Shared};
+use crate::shard::{Control, Doors, Shard, ShardConfig, Shared};
 use clock::Clock;
 use doorbell::Doorbell;
 use handoff::Wiring;
@@ -51,6 +53,7 @@ pub fn serve(config: &Config) -> Result<(), ServeError> {
         std::process::abort();
     }));
     let clock = Clock::start();
+    let keys = config.cluster_key.as_deref().map(key_file::read).transpose()?;
     let sockets = Sockets::bind(config)?;
     let me = NodeId(clock::random_u128());
     let shards = config.shards.get();
@@ -75,9 +78,17 @@ pub fn serve(config: &Config) -> Result<(), ServeError> {
         Metrics::new(view.clone(), shared.clone()),
     )
     .map_err(ServeError::System)?;
-    let (wiring, workers) = start_shards(config, me, &shared, (&bell, &requests), clock)?;
-    let mut reactor =
-        Reactor::new(config, me, clock, (poll, bell), sockets, wiring, (view, requests), shared)?;
+    let (wiring, workers) = start_shards(config, (me, &keys), &shared, (&bell, &requests), clock)?;
+    let mut reactor = Reactor::new(
+        config,
+        (me, keys),
+        clock,
+        (poll, bell),
+        sockets,
+        wiring,
+        (view, requests),
+        shared,
+    )?;
     let result = reactor.run();
     reactor.stop_shards();
     for worker in workers {
@@ -91,7 +102,7 @@ pub fn serve(config: &Config) -> Result<(), ServeError> {
 /// Starts a thread for each shard and wires them to the reactor and to each other.
 fn start_shards(
     config: &Config,
-    me: NodeId,
+    (me, keys): (NodeId, &Option<Keys>),
     shared: &Arc<[Shared]>,
     (reactor, requests): (&Arc<Doorbell>, &Arc<Requests>),
     clock: Clock,
@@ -124,6 +135,9 @@ fn start_shards(
             clock.now(),
         );
         shard.set_doors(doors);
+        if let Some(keys) = keys {
+            shard.control(Control::Keys(keys.clone()));
+        }
         let core = cores.get(usize::from(index)).copied();
         let spawned = std::thread::Builder::new().name(format!("shard-{index}")).spawn(move || {
             pin::pin(core);

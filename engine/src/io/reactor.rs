@@ -4,22 +4,26 @@ use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
 use std::os::unix::net::UnixStream as StdUnixStream;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use mio::net::{TcpListener, TcpStream, UdpSocket, UnixStream};
 use mio::{Events, Interest, Poll, Token};
-use piccolo_gossip::{Config as GossipConfig, Gossip, Me, Start as GossipStart};
+use piccolo_gossip::{
+    Config as GossipConfig, Gossip, Keys, Me, Reject, SealFault, Start as GossipStart,
+};
 use piccolo_schema::ids::{ClusterId, NodeId};
 use piccolo_schema::kv::Reason;
 use piccolo_schema::limits::{DATAGRAM_BYTES_MAX, PROTOCOL};
 use piccolo_schema::time::Moment;
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use super::clock::{self, Clock};
 use super::doorbell::Doorbell;
 use super::error::ServeError;
 use super::handoff::{Handoff, Wiring};
+use super::key_file;
 use super::refusal::last_words;
 use super::resolver::Resolver;
 use super::status::{self, RouteTable};
@@ -32,6 +36,7 @@ use crate::shard::{Control, Door, Shared};
 /// Listeners have their places as tokens; these come behind them.
 const GOSSIP: Token = Token(LISTENERS);
 const SIGNALS: Token = Token(LISTENERS + 1);
+const HANGUPS: Token = Token(LISTENERS + 2);
 
 const LISTENERS: usize = 3;
 
@@ -40,6 +45,9 @@ const LOOK: Duration = Duration::from_millis(50);
 
 /// Time that the last replies to clients have to get out.
 const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// Time between two lines in the log about datagrams of strangers.
+const STRANGERS_TOLD_EVERY: Duration = Duration::from_mins(1);
 
 /// Connections taken in at once at most, so that datagrams get their turn.
 const ACCEPT_MAX: usize = 256;
@@ -101,6 +109,11 @@ pub(super) struct Reactor {
     clock: Clock,
     sockets: Sockets,
     signals: UnixStream,
+    /// A byte for every SIGHUP, if there is a file to read again then.
+    hangups: Option<UnixStream>,
+    key_file: Option<PathBuf>,
+    /// When the operator was last told that datagrams are not sealed with the cluster's key.
+    told_of_strangers: Option<Moment>,
     node: Node,
     resolver: Resolver,
     wiring: Wiring,
@@ -127,7 +140,7 @@ impl Reactor {
     #[expect(clippy::too_many_arguments, reason = "one place puts a node together")]
     pub(super) fn new(
         config: &Config,
-        me: NodeId,
+        (me, keys): (NodeId, Option<Keys>),
         clock: Clock,
         (poll, bell): (Poll, Arc<Doorbell>),
         mut sockets: Sockets,
@@ -135,8 +148,11 @@ impl Reactor {
         (view, requests): (Arc<View>, Arc<Requests>),
         shared: Arc<[Shared]>,
     ) -> Result<Self, ServeError> {
-        let signals = watch_signals().map_err(ServeError::System)?;
-        let mut signals = UnixStream::from_std(signals);
+        let mut signals = watch(&[SIGTERM, SIGINT]).map_err(ServeError::System)?;
+        let key_file = config.cluster_key.clone();
+        // Without a file the signal ends the process, as ever.
+        let hangups = key_file.as_ref().map(|_| watch(&[SIGHUP])).transpose();
+        let mut hangups = hangups.map_err(ServeError::System)?;
         let registry = poll.registry();
         for (place, listener) in sockets.listeners.iter_mut().enumerate() {
             registry
@@ -147,8 +163,12 @@ impl Reactor {
             .register(&mut sockets.gossip, GOSSIP, Interest::READABLE)
             .and(registry.register(&mut signals, SIGNALS, Interest::READABLE))
             .map_err(ServeError::System)?;
+        if let Some(hangups) = &mut hangups {
+            registry.register(hangups, HANGUPS, Interest::READABLE).map_err(ServeError::System)?;
+        }
         let now = clock.now();
-        let (gossip, seeds) = gossip(config, me, now)?;
+        let (mut gossip, seeds) = gossip(config, me, now)?;
+        gossip.set_keys(keys);
         let node_config =
             NodeConfig { replicas: usize::from(config.replicas), down_grace: config.down_grace };
         let resolver = Resolver::new(seeds, bell.clone());
@@ -161,6 +181,9 @@ impl Reactor {
             clock,
             sockets,
             signals,
+            hangups,
+            key_file,
+            told_of_strangers: None,
             node,
             resolver,
             wiring,
@@ -191,6 +214,7 @@ impl Reactor {
                 match event.token() {
                     GOSSIP => self.receive(now),
                     SIGNALS => self.take_signals(now),
+                    HANGUPS => self.take_hangups(),
                     Token(place) => {
                         if let Some(listener) = self.sockets.listeners.get_mut(place) {
                             listener.more = true;
@@ -231,6 +255,9 @@ impl Reactor {
                 Ok((bytes, from)) => {
                     if let Err(reject) = self.node.receive(now, from, &buffer[..bytes]) {
                         log::debug!("a datagram of {from} is dropped: {reject}");
+                        if matches!(reject, Reject::Unauthentic(SealFault::Key)) {
+                            self.tell_of_stranger(now, from);
+                        }
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
@@ -242,12 +269,36 @@ impl Reactor {
         self.bell.ring();
     }
 
+    /// Now and then: whoever sends the datagrams of a stranger could fill the log with them.
+    fn tell_of_stranger(&mut self, now: Moment, from: SocketAddr) {
+        if self.told_of_strangers.is_none_or(|told| now.since(told) >= STRANGERS_TOLD_EVERY) {
+            self.told_of_strangers = Some(now);
+            log::warn!(
+                "what {from} sends is not sealed with a key of --cluster-key: if it is to be a \
+                 member, give it the same file"
+            );
+        }
+    }
+
     fn take_signals(&mut self, now: Moment) {
         let mut buffer = [0; 16];
         while let Ok(count @ 1..) = self.signals.read(&mut buffer) {
             for _ in 0..count {
                 self.begin_to_leave(now);
             }
+        }
+    }
+
+    /// Reads the keys again.
+    fn take_hangups(&mut self) {
+        let (Some(hangups), Some(file)) = (&mut self.hangups, &self.key_file) else { return };
+        while let Ok(1..) = hangups.read(&mut [0; 16]) {}
+        match key_file::read(file) {
+            Ok(keys) => {
+                log::info!("the keys of {} hold from now on", file.display());
+                self.node.set_keys(keys);
+            }
+            Err(error) => log::warn!("the keys stay as they were: {error}"),
         }
     }
 
@@ -353,9 +404,14 @@ impl Reactor {
         if let Some(seeds) = self.resolver.answer() {
             self.node.set_seeds(&seeds, now);
         }
-        while let Some(AdminRequest::Leave) = self.requests.pop() {
-            if self.drain_until.is_none() {
-                self.begin_to_leave(now);
+        while let Some(request) = self.requests.pop() {
+            match request {
+                AdminRequest::Leave if self.drain_until.is_none() => self.begin_to_leave(now),
+                AdminRequest::Leave => {}
+                AdminRequest::Remove(name) => match self.node.remove(now, &name) {
+                    Ok(()) => log::info!("{name} is removed for good, as an operator asked"),
+                    Err(why) => log::warn!("{name} is not removed: {why}"),
+                },
             }
         }
         if now.since(self.looked) < LOOK {
@@ -453,14 +509,14 @@ impl Reactor {
     }
 }
 
-/// A stream that gets a byte for every SIGTERM and SIGINT.
-fn watch_signals() -> io::Result<StdUnixStream> {
+/// A stream that gets a byte for every such signal.
+fn watch(signals: &[i32]) -> io::Result<UnixStream> {
     let (reader, writer) = StdUnixStream::pair()?;
     reader.set_nonblocking(true)?;
-    for signal in [SIGTERM, SIGINT] {
-        signal_hook::low_level::pipe::register(signal, writer.try_clone()?)?;
+    for signal in signals {
+        signal_hook::low_level::pipe::register(*signal, writer.try_clone()?)?;
     }
-    Ok(reader)
+    Ok(UnixStream::from_std(reader))
 }
 
 /// Gossip as configured, and the names of its seeds.

@@ -47,19 +47,22 @@ fn take_output(shard: &mut Shard, key: StreamKey) -> Vec<u8> {
 }
 
 /// Carries what both say until neither says more. Returns every frame, and who said it.
-fn talk(opener: (&mut Shard, StreamKey), host: (&mut Shard, StreamKey)) -> Vec<(NodeId, Vec<u8>)> {
+fn talk(
+    opener: &mut Shard,
+    key: StreamKey,
+    host: &mut Shard,
+    inlink: StreamKey,
+) -> Vec<(NodeId, Vec<u8>)> {
     let mut said = Vec::new();
     loop {
-        let from_opener = take_output(opener.0, opener.1);
-        host.0.received(host.1, &from_opener);
-        let from_host = take_output(host.0, host.1);
-        opener.0.received(opener.1, &from_host);
+        let from_opener = take_output(opener, key);
+        host.received(inlink, &from_opener);
+        let from_host = take_output(host, inlink);
+        opener.received(key, &from_host);
         if from_opener.is_empty() && from_host.is_empty() {
             return said;
         }
-        said.extend(
-            [(OPENER, from_opener), (HOST, from_host)].into_iter().filter(|s| !s.1.is_empty()),
-        );
+        said.extend([(OPENER, from_opener), (HOST, from_host)]);
     }
 }
 
@@ -81,7 +84,7 @@ fn open(opener: Option<&str>, host: Option<&str>) -> (bool, Vec<String>) {
     let (mut a, mut b) = (shard(OPENER, HOST, opener), shard(HOST, OPENER, host));
     let (key, inlink) = (connecting(&mut a)[0], b.accept_link());
     drop(connecting(&mut b));
-    talk((&mut a, key), (&mut b, inlink));
+    talk(&mut a, key, &mut b, inlink);
     let open = a.open_link(HOST, Lane::Ordinary).is_some();
     (open, warnings([&mut a, &mut b]))
 }
@@ -114,7 +117,7 @@ fn nodes_without_a_key_in_common_do_not_and_say_why() {
 fn a_handshake_said_again_opens_nothing() {
     let (mut a, mut b) = (shard(OPENER, HOST, Some(ONE)), shard(HOST, OPENER, Some(ONE)));
     let (key, inlink) = (connecting(&mut a)[0], b.accept_link());
-    let said = talk((&mut a, key), (&mut b, inlink));
+    let said = talk(&mut a, key, &mut b, inlink);
     assert!(a.open_link(HOST, Lane::Ordinary).is_some());
     let again = b.accept_link();
     for (_, frame) in said.iter().filter(|(by, _)| *by == OPENER) {
@@ -161,7 +164,7 @@ fn versions_overlap_or_the_link_is_refused() {
         let peers = vec![PeerView { id: HOST, address }];
         a.control(Control::Members(Arc::new(Members { peers, ..Members::default() })));
         let (key, inlink) = (connecting(&mut a)[0], b.accept_link());
-        talk((&mut a, key), (&mut b, inlink));
+        talk(&mut a, key, &mut b, inlink);
         assert_eq!(a.open_link(HOST, Lane::Ordinary).is_some(), opens, "{opener:?} to {host:?}");
         let warned = warnings([&mut a, &mut b]);
         let told = warned.iter().any(|text| text.contains("versions 2 to 3"));

@@ -1,0 +1,60 @@
+//! The file of the cluster's keys: read at the start, and again on SIGHUP.
+
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use piccolo_gossip::Keys;
+
+use super::error::ServeError;
+
+/// Bytes of the file at most: two keys and some words about them.
+const FILE_BYTES_MAX: u64 = 4 << 10;
+
+/// Reads the keys, and warns if others on this machine can.
+///
+/// # Errors
+///
+/// The file cannot be read, or holds something else.
+pub(super) fn read(path: &Path) -> Result<Keys, ServeError> {
+    let fault = |why: String| ServeError::KeyFile { path: path.to_owned(), why };
+    let file = File::open(path).map_err(|error| fault(error.to_string()))?;
+    let mode = file.metadata().map_or(0, |metadata| metadata.permissions().mode());
+    let mut text = String::new();
+    file.take(FILE_BYTES_MAX + 1)
+        .read_to_string(&mut text)
+        .map_err(|error| fault(error.to_string()))?;
+    if text.len() as u64 > FILE_BYTES_MAX {
+        return Err(fault(format!("longer than {FILE_BYTES_MAX} bytes: is it the right file?")));
+    }
+    let keys = Keys::parse(&text).map_err(|error| fault(error.to_string()))?;
+    if mode & 0o007 != 0 {
+        log::warn!("{}: everybody on this machine may use it (see chmod)", path.display());
+    }
+    Ok(keys)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_with_a_file_is_said_with_its_name() {
+        let name = format!("piccolo-key-{}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        let fault = || read(&path).unwrap_err().to_string();
+        assert!(fault().contains(path.to_str().unwrap()), "{}", fault());
+        for (text, why) in [
+            ("", "0 keys, not 1 or 2"),
+            ("hush\n", "line 1: a key is 32 hexadecimal digits"),
+            (&"#".repeat(5000), "longer than 4096 bytes"),
+        ] {
+            std::fs::write(&path, text).unwrap();
+            assert!(fault().contains(why) && !fault().contains("hush"), "{}", fault());
+        }
+        std::fs::write(&path, "00112233445566778899aabbccddeeff # since May\n").unwrap();
+        assert!(read(&path).is_ok());
+        std::fs::remove_file(&path).unwrap();
+    }
+}
