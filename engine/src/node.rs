@@ -3,19 +3,23 @@
 //!
 //! Pure like the shard: the reactor drives it in a node, the simulator in tests.
 
+mod action;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use piccolo_gossip::{
-    Action as GossipAction, Event, Fatal, Gossip, Keys, Member, Reject, RemoveError, State,
+    Action as GossipAction, Event, Gossip, Keys, Member, Reject, RemoveError, State,
 };
 use piccolo_ring::placement::{Candidate, Placement};
 use piccolo_schema::ids::{ClusterId, NodeId};
 use piccolo_schema::time::Moment;
 
 use crate::shard::{Control, Members, NodeView, PeerView, Wish};
+
+pub use action::{NodeAction, Stop};
 
 /// How long wishes must have been the same before slots move by them.
 const QUIET: Duration = Duration::from_secs(2);
@@ -59,42 +63,6 @@ pub struct Observed {
     pub replicas: u64,
     /// Clients that may have to hear where slots went before this node is gone.
     pub visitors: u64,
-}
-
-/// What the node asks of the one who drives it.
-#[derive(Clone, Debug)]
-pub enum NodeAction {
-    /// Send a datagram.
-    Send {
-        /// Where to.
-        to: SocketAddr,
-        /// What.
-        datagram: Vec<u8>,
-    },
-    /// Resolve the seeds' names anew and call [`Node::set_seeds`].
-    Resolve,
-    /// Tell every shard.
-    Control(Control),
-    /// Tell the operator.
-    Say(String),
-    /// Tell the operator, who has to do something about it.
-    Warn(String),
-    /// Stop the process: everything is moved out, or this node must not go on.
-    Stop(Stop),
-}
-
-/// Why the process is to stop.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Stop {
-    /// It has left as it was asked to.
-    Left,
-    /// `--create`, but a cluster is there already.
-    CreateRefused {
-        /// Who answered.
-        by: SocketAddr,
-    },
-    /// Another node or cluster stands against this one.
-    Fatal(Fatal),
 }
 
 /// One node of a cluster.

@@ -135,6 +135,38 @@ fn every_path_answers() {
 }
 
 #[test]
+fn slots_that_the_dead_lead_are_counted() {
+    let admin = Admin::start(Limits::default());
+    assert_eq!(admin.json("/v1/cluster")["slots_led_by_the_dead"], 0);
+    let mut changed = status();
+    let led_by_ben = changed.slots.iter().filter(|range| range.leader.as_deref() == Some("ben"));
+    let count: u32 = led_by_ben.map(|range| u32::from(range.last - range.first) + 1).sum();
+    assert!(count > 0);
+    changed.members.iter_mut().find(|m| m.name == "ben").unwrap().state = MemberState::Dead;
+    admin.view.publish(changed);
+    assert_eq!(admin.json("/v1/cluster")["slots_led_by_the_dead"], count);
+}
+
+/// Each request on the page of the guide is answered, and each that looks is on it.
+#[test]
+fn the_page_of_the_guide_names_every_path() {
+    let admin = Admin::start(Limits::default());
+    let page = include_str!("../../../docs/guide/admin.md");
+    let requests = page.lines().filter_map(|line| line.strip_prefix("| `")?.split_once('`'));
+    let mut asked = 0;
+    for (request, _) in requests {
+        let (method, path) = request.split_once(' ').unwrap();
+        let answer = admin.ask(method, &path.replace("NAME", "nobody"));
+        let unknown = String::from_utf8_lossy(&answer.body).contains("no such path");
+        assert!(!unknown && answer.status != 405, "{request}: {}", answer.status);
+        asked += 1;
+    }
+    let source = include_str!("routes.rs");
+    let shown = source.lines().filter(|line| line.starts_with("        \"/"));
+    assert_eq!(asked, shown.count() + 2, "paths of `show`, and two that change something");
+}
+
+#[test]
 fn prometheus_can_scrape_and_finds_the_members_that_may_answer() {
     let admin = Admin::start(Limits::default());
     let metrics = admin.ask("GET", "/metrics");

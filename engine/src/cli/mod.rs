@@ -1,7 +1,8 @@
 //! The command line of `piccolo`.
 //!
 //! * [`dev`]: a cluster on this machine, to try.
-//! * [`members`], [`ring`], [`locate`], [`leave`], [`remove`]: ask a running node, over its admin listener.
+//! * [`members`], [`ring`], [`locate`]: ask a running node, over its admin listener.
+//! * [`leave`], [`remove`]: make it hand over and go; give up one that is dead.
 //! * [`http`]: the few lines of HTTP that this takes.
 //! * [`error`]: what can go wrong, in one line each.
 

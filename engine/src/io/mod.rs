@@ -13,10 +13,12 @@ mod doorbell;
 mod error;
 mod handoff;
 mod key_file;
+mod listeners;
 mod pin;
 mod reactor;
 mod refusal;
 mod resolver;
+mod signals;
 pub mod sleep_flag;
 mod socket;
 mod status;
@@ -37,7 +39,8 @@ use crate::shard::{Control, Doors, Shard, ShardConfig, Shared};
 use clock::Clock;
 use doorbell::Doorbell;
 use handoff::Wiring;
-use reactor::{Reactor, Sockets};
+use listeners::Sockets;
+use reactor::Reactor;
 use worker::Worker;
 
 /// Runs a node until it is told to stop.

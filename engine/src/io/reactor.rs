@@ -1,14 +1,13 @@
 //! The reactor: takes in connections and datagrams, drives the node, tells the shards.
 
 use std::collections::VecDeque;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::net::SocketAddr;
-use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mio::net::{TcpListener, TcpStream, UdpSocket, UnixStream};
+use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 use piccolo_gossip::{
     Config as GossipConfig, Gossip, Keys, Me, Reject, SealFault, Start as GossipStart,
@@ -17,15 +16,16 @@ use piccolo_schema::ids::{ClusterId, NodeId};
 use piccolo_schema::kv::Reason;
 use piccolo_schema::limits::{DATAGRAM_BYTES_MAX, PROTOCOL};
 use piccolo_schema::time::Moment;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use super::clock::{self, Clock};
 use super::doorbell::Doorbell;
 use super::error::ServeError;
 use super::handoff::{Handoff, Wiring};
 use super::key_file;
+use super::listeners::{LISTENERS, Sockets, Visitor};
 use super::refusal::last_words;
 use super::resolver::Resolver;
+use super::signals::Signals;
 use super::status::{self, RouteTable};
 use crate::admin::status::Counts;
 use crate::admin::{AdminRequest, Requests, View};
@@ -37,8 +37,6 @@ use crate::shard::{Control, Door, Shared};
 const GOSSIP: Token = Token(LISTENERS);
 const SIGNALS: Token = Token(LISTENERS + 1);
 const HANGUPS: Token = Token(LISTENERS + 2);
-
-const LISTENERS: usize = 3;
 
 /// Time between two looks at the shards' counts, and two publications of the view.
 const LOOK: Duration = Duration::from_millis(50);
@@ -55,52 +53,6 @@ const ACCEPT_MAX: usize = 256;
 /// Datagrams taken in at once at most.
 const DATAGRAMS_MAX: usize = 1024;
 
-/// Who comes in by a listener.
-#[derive(Clone, Copy, Debug)]
-enum Visitor {
-    Client(Door),
-    Peer,
-}
-
-/// A door of the node.
-#[derive(Debug)]
-struct Listener {
-    socket: TcpListener,
-    visitor: Visitor,
-    /// Somebody may be waiting.
-    more: bool,
-}
-
-/// The sockets that a node listens on.
-#[derive(Debug)]
-pub(super) struct Sockets {
-    listeners: [Listener; LISTENERS],
-    gossip: UdpSocket,
-    pub(super) admin: std::net::TcpListener,
-}
-
-impl Sockets {
-    /// Takes all addresses of a node, or says which is not to be had.
-    pub(super) fn bind(config: &Config) -> Result<Self, ServeError> {
-        let listener = |address, flag, visitor| {
-            let socket = TcpListener::bind(address);
-            let socket = socket.map_err(|error| ServeError::of_bind(error, address, flag))?;
-            Ok(Listener { socket, visitor, more: false })
-        };
-        let in_use = |address, flag| move |error| ServeError::of_bind(error, address, flag);
-        Ok(Self {
-            listeners: [
-                listener(config.client, "client", Visitor::Client(Door::Client))?,
-                listener(config.cluster_client, "cluster-client", Visitor::Client(Door::Cluster))?,
-                listener(config.peer, "peer", Visitor::Peer)?,
-            ],
-            gossip: UdpSocket::bind(config.peer).map_err(in_use(config.peer, "peer"))?,
-            admin: std::net::TcpListener::bind(config.admin)
-                .map_err(in_use(config.admin, "admin"))?,
-        })
-    }
-}
-
 /// The reactor of a node; its thread is the process's first.
 #[derive(Debug)]
 pub(super) struct Reactor {
@@ -108,9 +60,8 @@ pub(super) struct Reactor {
     bell: Arc<Doorbell>,
     clock: Clock,
     sockets: Sockets,
-    signals: UnixStream,
-    /// A byte for every SIGHUP, if there is a file to read again then.
-    hangups: Option<UnixStream>,
+    signals: Signals,
+    /// Read again on SIGHUP.
     key_file: Option<PathBuf>,
     /// When the operator was last told that datagrams are not sealed with the cluster's key.
     told_of_strangers: Option<Moment>,
@@ -148,11 +99,6 @@ impl Reactor {
         (view, requests): (Arc<View>, Arc<Requests>),
         shared: Arc<[Shared]>,
     ) -> Result<Self, ServeError> {
-        let mut signals = watch(&[SIGTERM, SIGINT]).map_err(ServeError::System)?;
-        let key_file = config.cluster_key.clone();
-        // Without a file the signal ends the process, as ever.
-        let hangups = key_file.as_ref().map(|_| watch(&[SIGHUP])).transpose();
-        let mut hangups = hangups.map_err(ServeError::System)?;
         let registry = poll.registry();
         for (place, listener) in sockets.listeners.iter_mut().enumerate() {
             registry
@@ -161,11 +107,11 @@ impl Reactor {
         }
         registry
             .register(&mut sockets.gossip, GOSSIP, Interest::READABLE)
-            .and(registry.register(&mut signals, SIGNALS, Interest::READABLE))
             .map_err(ServeError::System)?;
-        if let Some(hangups) = &mut hangups {
-            registry.register(hangups, HANGUPS, Interest::READABLE).map_err(ServeError::System)?;
-        }
+        let key_file = config.cluster_key.clone();
+        // Without a file to read again SIGHUP ends the process, as ever.
+        let hangups = key_file.as_ref().map(|_| HANGUPS);
+        let signals = Signals::watch(registry, SIGNALS, hangups).map_err(ServeError::System)?;
         let now = clock.now();
         let (mut gossip, seeds) = gossip(config, me, now)?;
         gossip.set_keys(keys);
@@ -181,7 +127,6 @@ impl Reactor {
             clock,
             sockets,
             signals,
-            hangups,
             key_file,
             told_of_strangers: None,
             node,
@@ -281,18 +226,15 @@ impl Reactor {
     }
 
     fn take_signals(&mut self, now: Moment) {
-        let mut buffer = [0; 16];
-        while let Ok(count @ 1..) = self.signals.read(&mut buffer) {
-            for _ in 0..count {
-                self.begin_to_leave(now);
-            }
+        for _ in 0..self.signals.stops() {
+            self.begin_to_leave(now);
         }
     }
 
     /// Reads the keys again.
     fn take_hangups(&mut self) {
-        let (Some(hangups), Some(file)) = (&mut self.hangups, &self.key_file) else { return };
-        while let Ok(1..) = hangups.read(&mut [0; 16]) {}
+        self.signals.clear_hangups();
+        let Some(file) = &self.key_file else { return };
         match key_file::read(file) {
             Ok(keys) => {
                 log::info!("the keys of {} hold from now on", file.display());
@@ -507,16 +449,6 @@ impl Reactor {
             bell.ring();
         }
     }
-}
-
-/// A stream that gets a byte for every such signal.
-fn watch(signals: &[i32]) -> io::Result<UnixStream> {
-    let (reader, writer) = StdUnixStream::pair()?;
-    reader.set_nonblocking(true)?;
-    for signal in signals {
-        signal_hook::low_level::pipe::register(*signal, writer.try_clone()?)?;
-    }
-    Ok(UnixStream::from_std(reader))
 }
 
 /// Gossip as configured, and the names of its seeds.
