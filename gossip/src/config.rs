@@ -51,7 +51,7 @@ pub struct Config {
     /// delays the death that only one node can see. 1: confirmations change nothing.
     pub suspicion_stretch: u32,
     /// The longest that a suspect is given for having needed long before: who pauses now and then
-    /// gets twice the time that it took to refute.
+    /// gets three times the time that it took to refute.
     ///
     /// Default 15 s. Higher buries fewer nodes that pause for long, again and again, and finds a
     /// crash of such a node later; others are found as ever. 0: nobody is given more, as in SWIM.

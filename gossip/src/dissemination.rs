@@ -20,14 +20,14 @@ const CANDIDATES: usize = 24;
 const GOOD_BYES: usize = 8;
 
 /// Members about whom there is news. What is sent is what the table says at that time.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Rumors {
     running: BTreeMap<String, Rumor>,
     /// The same by how often they were sent: the least sent goes first.
     queue: BTreeSet<(u32, String)>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Rumor {
     /// How often it has been sent.
     sends: u32,

@@ -23,7 +23,7 @@ use crate::reject::Reject;
 const FOUNDERS_MAX: usize = 256;
 
 /// This node's part, and what it knows of the others'.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Founding {
     /// Nothing below is supported any more.
     promised: Ballot,
@@ -37,7 +37,7 @@ pub(crate) struct Founding {
 }
 
 /// Another node without a cluster.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Founder {
     claim: Member,
     join: Join,

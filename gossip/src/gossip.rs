@@ -89,7 +89,7 @@ pub(crate) enum Phase {
 }
 
 /// Membership as one node sees it. See the crate's documentation for how to drive it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Gossip {
     pub(crate) config: Config,
     pub(crate) name: String,

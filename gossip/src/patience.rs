@@ -10,13 +10,17 @@ use piccolo_schema::time::Moment;
 use crate::member::{Member, State};
 
 /// A member is given so many times what it took to refute.
-const MARGIN: u32 = 2;
+const MARGIN: u32 = 3;
 
 /// After so long without a refutation that took its time, a member is as any other.
 const MEMORY: Duration = Duration::from_mins(10);
 
+/// A refutation takes its time if it takes this part of what the member is given. One that only
+/// met a lost datagram is quicker, and must not keep the memory of a pause alive for ever.
+const TAKES_ITS_TIME: u32 = 4;
+
 /// What is known of members that were suspected of late. Bounded by the table.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Patience {
     /// Since when a member is held suspect or dead.
     doubted: BTreeMap<String, (NodeId, Moment)>,
@@ -43,7 +47,7 @@ impl Patience {
                 let Some((id, since)) = self.doubted.remove(&claim.name) else { return };
                 let took = now.since(since);
                 if id == claim.id && took <= max {
-                    self.learn(now, &claim.name, (took * MARGIN).min(max));
+                    self.learn(now, &claim.name, took, max);
                 }
             }
             State::Left => {
@@ -53,9 +57,10 @@ impl Patience {
         }
     }
 
-    fn learn(&mut self, now: Moment, name: &str, time: Duration) {
-        if self.of(now, name) <= time {
-            self.learned.insert(name.to_owned(), Learned { time, at: now });
+    fn learn(&mut self, now: Moment, name: &str, took: Duration, max: Duration) {
+        let (time, known) = ((took * MARGIN).min(max), self.of(now, name));
+        if time >= known || took >= known / TAKES_ITS_TIME {
+            self.learned.insert(name.to_owned(), Learned { time: time.max(known), at: now });
         }
     }
 
@@ -72,7 +77,7 @@ mod tests {
     use crate::member::tests::member;
 
     #[test]
-    fn who_took_its_time_is_given_twice_of_it_for_a_while() {
+    fn who_took_its_time_is_given_three_times_of_it_for_a_while() {
         let (mut patience, max) = (Patience::default(), Duration::from_secs(15));
         let at = |seconds: u64| Moment(seconds * 1_000_000);
         let suspect = Member { state: State::Suspect, ..member("x", 1) };
@@ -81,15 +86,33 @@ mod tests {
         patience.observe(at(1), &suspect, max);
         patience.observe(at(3), &dead, max);
         patience.observe(at(5), &member("x", 1), max);
-        assert_eq!(patience.of(at(6), "x"), Duration::from_secs(8));
+        assert_eq!(patience.of(at(6), "x"), Duration::from_secs(12));
         // A shorter one takes nothing back, a longer one counts up to the limit.
         patience.observe(at(10), &suspect, max);
         patience.observe(at(11), &member("x", 1), max);
-        assert_eq!(patience.of(at(12), "x"), Duration::from_secs(8));
+        assert_eq!(patience.of(at(12), "x"), Duration::from_secs(12));
         patience.observe(at(20), &suspect, max);
         patience.observe(at(30), &member("x", 1), max);
         assert_eq!(patience.of(at(31), "x"), max);
         assert_eq!(patience.of(at(31 + 600), "x"), Duration::ZERO, "it is forgotten");
+    }
+
+    /// Once it was forgotten after ten minutes though the member went on pausing, and so was held
+    /// dead anew every ten minutes.
+    #[test]
+    fn shorter_pauses_keep_the_memory_of_a_long_one_and_lost_datagrams_do_not() {
+        let max = Duration::from_secs(15);
+        let at = |seconds: u64| Moment(seconds * 1_000_000);
+        let suspect = Member { state: State::Suspect, ..member("x", 1) };
+        for (took, kept) in [(3, true), (2, false)] {
+            let mut patience = Patience::default();
+            patience.observe(at(0), &suspect, max);
+            patience.observe(at(3), &member("x", 1), max);
+            patience.observe(at(500), &suspect, max);
+            patience.observe(at(500 + took), &member("x", 1), max);
+            let later = patience.of(at(700), "x");
+            assert_eq!(later, Duration::from_secs(if kept { 9 } else { 0 }), "{took} s");
+        }
     }
 
     #[test]

@@ -19,7 +19,7 @@ use crate::timers::Timer;
 const ASKED_MAX: usize = 256;
 
 /// Who is probed now, who next, and for whom.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Probing {
     /// Who is still to be probed in this round, the next one last.
     round: Vec<String>,
@@ -31,7 +31,7 @@ pub(crate) struct Probing {
     sequence: u32,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Probe {
     sequence: u32,
     name: String,
@@ -45,7 +45,7 @@ struct Probe {
 }
 
 /// A ping outside the round.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Asked {
     sequence: u32,
     began: Moment,

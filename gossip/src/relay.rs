@@ -17,12 +17,12 @@ const RELAYS_MAX: usize = 256;
 pub(crate) type Asker = (SocketAddr, NodeId, u32);
 
 /// Pings made for others, the oldest first.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Relays {
     waiting: VecDeque<Relay>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Relay {
     sequence: u32,
     target: NodeId,

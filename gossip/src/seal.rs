@@ -120,7 +120,7 @@ fn mac(key: &[u8; KEY_BYTES], purpose: u8, message: &[u8]) -> [u8; MAC_BYTES] {
 const DATAGRAM: u8 = b'd';
 
 /// Seals what this node sends, and opens what comes.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Seal {
     keys: Option<Keys>,
     /// Of the last datagram sealed. An id sends under its own numbers, and never lives twice.
@@ -129,7 +129,7 @@ pub(crate) struct Seal {
 }
 
 /// Which numbers of one sender have come.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Window {
     highest: u64,
     /// Bit `n % WINDOW_BITS` for each number `n` of the window.

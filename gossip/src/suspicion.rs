@@ -13,12 +13,12 @@ use crate::member::{Member, State};
 use crate::message::Body;
 
 /// The suspects by name.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Suspicions {
     running: BTreeMap<String, Suspicion>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Suspicion {
     /// What is suspected: a refutation comes with another incarnation.
     id: NodeId,

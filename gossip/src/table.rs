@@ -12,7 +12,7 @@ use crate::member::{Member, State};
 pub(crate) const RANGES: usize = 64;
 
 /// The members by name.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Table {
     members: BTreeMap<String, Member>,
     /// The same by id.

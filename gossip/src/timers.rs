@@ -38,7 +38,7 @@ const ALL: [Timer; 9] = [
 ];
 
 /// When each is due; never, if it does not run.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Timers {
     due: [Moment; ALL.len()],
 }

@@ -20,12 +20,12 @@ const TRIALS_MAX: usize = 64;
 const ASKS: u32 = 5;
 
 /// The trials under way, by newcomer.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Trials {
     running: BTreeMap<NodeId, Trial>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Trial {
     newcomer: Member,
     from: SocketAddr,
