@@ -130,15 +130,16 @@ impl Gossip {
             self.send(from, message.from, Body::Mismatch, vec![me]);
             return Ok(());
         }
-        if let Body::Ack { sequence, by } = message.body
-            && !self.probing.expects(sequence, by)
-        {
-            return Err(Reject::Unsolicited { from });
-        }
-        if let Body::Nack(sequence) = message.body
-            && !self.probing.expects_nack(sequence)
-        {
-            return Err(Reject::Unsolicited { from });
+        // All before the claims count: what is rejected changes nothing.
+        match message.body {
+            Body::Ack { sequence, by } if !self.probing.expects(sequence, by) => {
+                return Err(Reject::Unsolicited { from });
+            }
+            Body::Nack(sequence) if !self.probing.expects_nack(sequence) => {
+                return Err(Reject::Unsolicited { from });
+            }
+            Body::Join(_) | Body::Refuse(_) => return Err(Reject::NoCluster),
+            _ => {}
         }
         let source = match message.body {
             Body::Table | Body::Welcome => Source::Table,
@@ -150,22 +151,17 @@ impl Gossip {
         if self.phase == Phase::Stopped {
             return Ok(());
         }
-        self.reply(now, sender, &message.body)?;
+        self.reply(now, sender, &message.body);
         self.recognise(sender, &message.from_name, was_dead, &message.body);
         Ok(())
     }
 
-    fn reply(
-        &mut self,
-        now: Moment,
-        (from, id): (SocketAddr, NodeId),
-        body: &Body,
-    ) -> Result<(), Reject> {
+    fn reply(&mut self, now: Moment, (from, id): (SocketAddr, NodeId), body: &Body) {
         match *body {
             Body::Ping(sequence) => {
                 self.send_with_news(from, id, Body::Ack { sequence, by: self.id });
             }
-            Body::Ack { sequence, by } => return self.acknowledged(now, from, sequence, by),
+            Body::Ack { sequence, by } => self.acknowledged(now, from, sequence, by),
             Body::Nack(_) => self.probing.nacked(),
             Body::PingRequest { sequence, target, address } => {
                 self.relay(now, (from, id, sequence), target, address);
@@ -174,10 +170,13 @@ impl Gossip {
             Body::Ranges { ref digests, answer } => {
                 self.compared_ranges(now, (from, id), digests, answer);
             }
-            Body::Welcome | Body::Gossip | Body::Mismatch | Body::Table => {}
-            Body::Join(_) | Body::Refuse(_) => return Err(Reject::NoCluster),
+            Body::Welcome
+            | Body::Gossip
+            | Body::Mismatch
+            | Body::Table
+            | Body::Join(_)
+            | Body::Refuse(_) => {}
         }
-        Ok(())
     }
 
     /// Compares what the sender calls itself with what we know: one whose name passed to a later
@@ -216,5 +215,31 @@ impl Gossip {
     /// Whether a datagram is for us, or for whoever lives at our address.
     fn check_addressee(&self, to: NodeId) -> Result<(), Reject> {
         if to == self.id || !to.is_some() { Ok(()) } else { Err(Reject::NotForUs { to }) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::member::tests::{alone, member};
+    use crate::message::{Join, Refusal};
+
+    /// Found by fuzzing: the claims of such a message counted before it was rejected.
+    #[test]
+    fn a_join_or_refusal_between_members_changes_nothing() {
+        for body in [Body::Join(Join::default()), Body::Refuse(Refusal::Stale(1))] {
+            let mut gossip = alone("me");
+            let message = Message {
+                cluster: gossip.cluster(),
+                from: NodeId(9),
+                from_name: "x".into(),
+                to: NodeId(0),
+                updates: vec![member("x", 9)],
+                body,
+            };
+            let address = ([10, 0, 0, 9], 7380).into();
+            assert_eq!(gossip.take_in(Moment(1), address, message), Err(Reject::NoCluster));
+            assert_eq!(gossip.members().count(), 1);
+        }
     }
 }

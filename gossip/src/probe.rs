@@ -11,7 +11,6 @@ use rand::seq::SliceRandom;
 use crate::gossip::Gossip;
 use crate::member::State;
 use crate::message::Body;
-use crate::reject::Reject;
 use crate::relay::Relays;
 use crate::timers::Timer;
 
@@ -211,7 +210,7 @@ impl Gossip {
         from: SocketAddr,
         sequence: u32,
         by: NodeId,
-    ) -> Result<(), Reject> {
+    ) {
         if let Some(probe) = &mut self.probing.current
             && (probe.sequence, probe.id) == (sequence, by)
         {
@@ -225,17 +224,16 @@ impl Gossip {
                 self.stats.probe_times.count(now.since(began));
             }
             self.conclude_trials(by, began);
-            return Ok(());
+            return;
         }
         if let Some((to, id, sequence)) = self.probing.relays.answered(sequence, by) {
             self.send_with_news(to, id, Body::Ack { sequence, by });
-            return Ok(());
+            return;
         }
         let asked = self.probing.asked.iter().position(|asked| asked.sequence == sequence);
-        let asked = asked.and_then(|index| self.probing.asked.remove(index));
-        let asked = asked.ok_or(Reject::Unsolicited { from })?;
-        self.conclude_trials(by, asked.began);
-        Ok(())
+        if let Some(asked) = asked.and_then(|index| self.probing.asked.remove(index)) {
+            self.conclude_trials(by, asked.began);
+        }
     }
 
     /// Lets nobody pay for our own pause: the probe under way counts for nothing, and suspects

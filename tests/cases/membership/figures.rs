@@ -25,12 +25,11 @@ fn a_crash_is_known_to_all_in_seconds() {
     let mut times = Vec::new();
     for_seeds("a_crash_is_known_to_all_in_seconds", 0..64, |seed| {
         let crash = scenarios::crash(seed, &usual());
-        assert!(crash.all <= seconds(9), "{crash:?}");
         assert_eq!(crash.false_deaths, 0);
         times.push(crash.all);
     });
     assert_share(&times, 0.5, seconds(5));
-    assert_share(&times, 0.98, seconds(8));
+    assert_share(&times, 0.99, seconds(8));
 }
 
 /// Each seed plays a part; `sim membership --loss 0.05` plays days.
@@ -80,7 +79,7 @@ fn a_quiet_cluster_costs_each_node_the_same_whatever_its_size() {
 #[test]
 fn pauses_bury_nobody_healthy_and_far_fewer_of_the_others() {
     let (mut with, mut without) = (0, 0);
-    for_seeds("pauses_bury_nobody_healthy_and_far_fewer_of_the_others", 0..8, |seed| {
+    for_seeds("pauses_bury_nobody_healthy_and_far_fewer_of_the_others", 0..64, |seed| {
         let slow = Setting { nodes: 30, slow: 0.1, ..usual() };
         let quiet = scenarios::quiet(seed, &slow, seconds(0), seconds(180));
         assert_eq!(quiet.deaths_of_healthy, 0, "{quiet:?}");
@@ -94,7 +93,7 @@ fn pauses_bury_nobody_healthy_and_far_fewer_of_the_others() {
 
 #[test]
 fn halves_apart_for_minutes_agree_again() {
-    for_seeds("halves_apart_for_minutes_agree_again", 0..16, |seed| {
+    for_seeds("halves_apart_for_minutes_agree_again", 0..64, |seed| {
         let took = scenarios::partition(seed, &usual(), seconds(60));
         assert!(took <= seconds(30), "{took:?}");
     });

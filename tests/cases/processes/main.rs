@@ -15,6 +15,7 @@ mod guide;
 mod harness;
 mod keys;
 mod loadgen;
+mod membership;
 mod native;
 mod prometheus;
 mod real_input;

@@ -5,10 +5,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::harness::admin::SLOTS;
-use crate::harness::cluster::{Cluster, Node, SETTLE_LIMIT, alive};
+use crate::harness::cluster::{Cluster, Node, PASSWORD, SETTLE_LIMIT, alive};
 use crate::harness::network::Network;
-use crate::harness::process::folder;
-use crate::harness::{Admin, Client, Process, Reply, Stopwatch, until};
+use crate::harness::{Client, Reply, Stopwatch, until};
 
 /// Keys that a case writes before the fault: several in every slot of the smallest node.
 const KEYS: usize = 20_000;
@@ -16,10 +15,6 @@ const KEYS: usize = 20_000;
 const CUT: Duration = Duration::from_mins(1);
 /// Within which a dead node must be known to be dead: a probe round, suspicion, and room.
 const DETECT_LIMIT: Duration = Duration::from_secs(45);
-/// Where a relay takes questions to the admin door.
-const RELAY_PORT: u16 = 7391;
-/// A password, since the nodes in namespaces listen beyond loopback.
-const PASSWORD: &str = "a-password-of-the-cases";
 
 #[test]
 fn a_killed_node_rejoins_under_its_name() {
@@ -72,7 +67,7 @@ fn a_node_told_to_leave_hands_everything_over() {
 #[test]
 fn a_node_cut_off_for_a_minute_converges() {
     let network = Network::new(3);
-    let (cluster, _relays) = in_namespaces(&network);
+    let (cluster, _relays) = Cluster::in_namespaces("cut-off", &network, 3);
     let before = cluster.settle();
     let mut client = login(cluster.nodes[0].client);
     write_keys(&mut client);
@@ -96,31 +91,6 @@ fn a_node_cut_off_for_a_minute_converges() {
         every_slot_serves(&mut login(node.client));
     }
     keys_of_survivors_are_there(&mut login(cluster.nodes[2].client), &before, "c");
-}
-
-/// Three nodes with the same command line, one in each namespace, as in three containers. The
-/// admin door knows no password, so it listens on loopback; a relay beside each node brings the
-/// questions of the case there.
-#[track_caller]
-fn in_namespaces(network: &Network) -> (Cluster, Vec<Process>) {
-    let folder = folder("cut-off");
-    let seeds: Vec<String> = (0..3).map(|at| network.address(at, 7380).to_string()).collect();
-    let seeds = seeds.join(",");
-    let node = |at: usize| {
-        let admin = SocketAddr::from(([127, 0, 0, 1], 7381));
-        let [client, peer, cluster] = [7379, 7380, 7382].map(|port| network.address(at, port));
-        let addresses = [client, cluster, peer, admin];
-        let flags = ["--join", &seeds, "--expect", "3", "--requirepass", PASSWORD];
-        let name = ["a", "b", "c"][at];
-        let mut node = Node::at(name, addresses, &folder).flags(flags).inside(&network.inside(at));
-        node.start();
-        node.admin = Admin(network.address(at, RELAY_PORT));
-        node
-    };
-    let relays = (0..3).map(|at| network.relay(at, RELAY_PORT, 7381, &folder)).collect();
-    let mut cluster = Cluster { nodes: (0..3).map(node).collect(), folder: folder.clone() };
-    cluster.nodes.iter_mut().for_each(Node::wait_ready);
-    (cluster, relays)
 }
 
 #[track_caller]

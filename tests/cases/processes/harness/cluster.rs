@@ -6,12 +6,17 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use super::network::Network;
 use super::process::{MARK, folder, piccolo};
 use super::{Admin, Client, Process, ports, until};
 
 /// How long a cluster may take to come up, or to settle after a node came or went. Quiet takes 2
 /// to 10 s, a dead node's grace 30 s; the rest is room for a busy machine.
 pub(crate) const SETTLE_LIMIT: Duration = Duration::from_mins(2);
+/// A password, since nodes in namespaces listen beyond loopback.
+pub(crate) const PASSWORD: &str = "a-password-of-the-cases";
+/// Where a relay takes questions to the admin door of a node in a namespace.
+const RELAY_PORT: u16 = 7391;
 /// How long the table of leaders must stay the same to count as settled: longer than the 2 s of
 /// quiet that a change of members waits for.
 const SAME_FOR: Duration = Duration::from_secs(6);
@@ -142,6 +147,37 @@ impl Cluster {
         }
         cluster.settle();
         cluster
+    }
+
+    /// Nodes with the same command line, one in each namespace, as in containers. The admin door
+    /// knows no password, so it listens on loopback; a relay beside each node brings the questions
+    /// of the case there.
+    #[track_caller]
+    pub(crate) fn in_namespaces(
+        case: &str,
+        network: &Network,
+        count: usize,
+    ) -> (Self, Vec<Process>) {
+        let folder = folder(case);
+        let seeds: Vec<String> =
+            (0..count).map(|at| network.address(at, 7380).to_string()).collect();
+        let (seeds, expect) = (seeds.join(","), count.to_string());
+        let node = |at: usize| {
+            let admin = SocketAddr::from((Ipv4Addr::LOCALHOST, 7381));
+            let [client, peer, cluster] = [7379, 7380, 7382].map(|port| network.address(at, port));
+            let addresses = [client, cluster, peer, admin];
+            let flags = ["--join", &seeds, "--expect", &expect, "--requirepass", PASSWORD];
+            let name = char::from(b'a' + at as u8).to_string();
+            let node = Node::at(&name, addresses, &folder).flags(flags);
+            let mut node = node.inside(&network.inside(at));
+            node.start();
+            node.admin = Admin(network.address(at, RELAY_PORT));
+            node
+        };
+        let relays = (0..count).map(|at| network.relay(at, RELAY_PORT, 7381, &folder)).collect();
+        let mut cluster = Self { nodes: (0..count).map(node).collect(), folder: folder.clone() };
+        cluster.nodes.iter_mut().for_each(Node::wait_ready);
+        (cluster, relays)
     }
 
     /// Starts one more node and waits until it is ready; its place in `nodes`.

@@ -1,4 +1,4 @@
-//! Three network namespaces on one bridge, so that a case can pull a node's cable.
+//! Network namespaces on one bridge, so that a case can pull a node's cable.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -67,6 +67,21 @@ impl Network {
         ip(&["link", "set", &format!("{}h", self.spaces[at]), "master", &self.bridge]);
     }
 
+    /// Loses every packet from namespace `from` to `to` from now on, and none the other way.
+    pub(crate) fn cut_one_way(&self, from: usize, to: usize) {
+        self.blackhole("add", from, to);
+    }
+
+    /// Ends that.
+    pub(crate) fn heal_one_way(&self, from: usize, to: usize) {
+        self.blackhole("del", from, to);
+    }
+
+    fn blackhole(&self, what: &str, from: usize, to: usize) {
+        let target = format!("{}/32", self.address(to, 0).ip());
+        ip(&["-n", &self.spaces[from], "route", what, "blackhole", &target]);
+    }
+
     fn add(&mut self, at: usize, space: &str) {
         let (host, guest) = (format!("{space}h"), format!("{space}g"));
         ip(&["netns", "add", space]);
@@ -110,6 +125,10 @@ fn a_cut_namespace_is_unreachable_until_healed() {
     network.cut(1);
     assert!(!probe("3").0.success());
     network.heal(1);
+    assert!(probe("100").0.success(), "{}", probe("1").1);
+    network.cut_one_way(0, 1);
+    assert!(!probe("3").0.success());
+    network.heal_one_way(0, 1);
     assert!(probe("100").0.success(), "{}", probe("1").1);
 }
 
