@@ -1,6 +1,6 @@
 //! News: what is passed on, how often, and how much of it fits.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use piccolo_schema::ids::NodeId;
@@ -22,77 +22,76 @@ const GOOD_BYES: usize = 8;
 /// Members about whom there is news. What is sent is what the table says at that time.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Rumors {
-    running: BTreeMap<String, Rumor>,
-    /// The same by how often they were sent: the least sent goes first.
-    queue: BTreeSet<(u32, String)>,
+    /// By how often they were sent, and name: the least sent goes first.
+    queue: BTreeMap<(u32, String), Rumor>,
+    /// How often each was sent, by name.
+    sends: BTreeMap<String, u32>,
 }
 
 #[derive(Clone, Debug, Default)]
 struct Rumor {
-    /// How often it has been sent.
-    sends: u32,
     /// Who need not be told: they told us, or were told. Each is told once before anybody is told
     /// twice, so that in a small cluster chance leaves nobody out.
     told: Vec<NodeId>,
 }
 
+impl Rumor {
+    fn is_news_for(&self, id: NodeId) -> bool {
+        !self.told.contains(&id)
+    }
+}
+
 impl Rumors {
     /// There is news about a member, which `teller` knows. Older news about it is forgotten.
     pub(crate) fn add(&mut self, name: &str, teller: NodeId) {
-        self.remove(name);
-        self.running.insert(name.to_owned(), Rumor { sends: 0, told: vec![teller] });
-        self.queue.insert((0, name.to_owned()));
-    }
-
-    fn remove(&mut self, name: &str) {
-        if let Some(rumor) = self.running.remove(name) {
-            self.queue.remove(&(rumor.sends, name.to_owned()));
+        if let Some(sends) = self.sends.insert(name.to_owned(), 0) {
+            self.queue.remove(&(sends, name.to_owned()));
         }
+        self.queue.insert((0, name.to_owned()), Rumor { told: vec![teller] });
     }
 
     fn clear(&mut self) {
-        self.running.clear();
         self.queue.clear();
+        self.sends.clear();
     }
 
     /// One more knows the news about a member.
     pub(crate) fn known_to(&mut self, name: &str, id: NodeId) {
-        if let Some(rumor) = self.running.get_mut(name)
+        let Some(sends) = self.sends.get(name) else { return };
+        if let Some(rumor) = self.queue.get_mut(&(*sends, name.to_owned()))
             && rumor.told.len() < TOLD_MAX
-            && !rumor.told.contains(&id)
+            && rumor.is_news_for(id)
         {
             rumor.told.push(id);
         }
     }
 
     fn is_news_for(&self, id: NodeId) -> bool {
-        self.running.values().any(|rumor| !rumor.told.contains(&id))
+        self.queue.values().any(|rumor| rumor.is_news_for(id))
     }
 
     /// Names of what is news to somebody, the least sent first.
     fn news_for(&self, id: NodeId) -> Vec<String> {
-        let names = self.queue.iter().map(|(_, name)| name);
-        let is_news =
-            |name: &&String| self.running.get(*name).is_some_and(|rumor| !rumor.told.contains(&id));
-        names.filter(is_news).take(CANDIDATES).cloned().collect()
+        let news = self.queue.iter().filter(|(_, rumor)| rumor.is_news_for(id));
+        news.take(CANDIDATES).map(|((_, name), _)| name.clone()).collect()
     }
 
     /// Notes that somebody was told, and ends what was sent `sends_max` times.
     fn sent(&mut self, name: &str, to: NodeId, sends_max: u32) {
         self.known_to(name, to);
-        let Some(rumor) = self.running.get_mut(name) else { return };
-        self.queue.remove(&(rumor.sends, name.to_owned()));
-        rumor.sends += 1;
-        if rumor.sends >= sends_max {
-            self.running.remove(name);
+        let Some(sends) = self.sends.get_mut(name) else { return };
+        let Some(rumor) = self.queue.remove(&(*sends, name.to_owned())) else { return };
+        *sends += 1;
+        if *sends >= sends_max {
+            self.sends.remove(name);
         } else {
-            self.queue.insert((rumor.sends, name.to_owned()));
+            self.queue.insert((*sends, name.to_owned()), rumor);
         }
     }
 
     /// Everybody has been told once: what has sends left is told again, in case it was lost.
     fn begin_again(&mut self) {
-        for rumor in self.running.values_mut() {
+        for rumor in self.queue.values_mut() {
             rumor.told.clear();
         }
     }
@@ -144,14 +143,14 @@ impl Gossip {
         for (to, id) in drawn.iter().copied() {
             self.send_with_news(to, id, Body::Gossip);
         }
-        if !self.rumors.running.is_empty() {
+        if !self.rumors.queue.is_empty() {
             self.timers.set(Timer::Gossip, now + self.config.gossip_interval);
         }
     }
 
     fn peers_without_news(&self) -> Vec<(SocketAddr, NodeId)> {
         let peers = self.table.iter().filter(|member| {
-            member.state.is_live() && member.name != self.name && self.rumors.is_news_for(member.id)
+            member.state.is_live() && member.id != self.id && self.rumors.is_news_for(member.id)
         });
         peers.map(|member| (member.peer, member.id)).collect()
     }
@@ -173,7 +172,7 @@ impl Gossip {
         let peers = self
             .table
             .iter()
-            .filter(|member| member.state.is_live() && member.name != self.name && fits(member));
+            .filter(|member| member.state.is_live() && member.id != self.id && fits(member));
         let mut peers: Vec<_> = peers.map(|member| (member.peer, member.id)).collect();
         let (drawn, _) = peers.partial_shuffle(&mut self.rng, count);
         drawn.to_vec()

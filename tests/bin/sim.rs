@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use clap::{Parser, Subcommand};
 use piccolo_gossip::Config;
-use piccolo_tests::membership::report::{self, Plan};
+use piccolo_tests::membership::report::{self, Plan, Scenario};
 use piccolo_tests::membership::scenarios::Setting;
 
 /// Plays the simulator and prints a table of what came out.
@@ -51,6 +51,9 @@ struct Membership {
     /// Switch Lifeguard off.
     #[arg(long)]
     plain: bool,
+    /// Play only these scenarios
+    #[arg(long, value_delimiter = ',', value_name = "NAME,..")]
+    only: Vec<Scenario>,
 }
 
 fn main() {
@@ -73,6 +76,15 @@ fn main() {
     println!("{:<44} {:.1} s", "wall time", began.elapsed().as_secs_f64());
 }
 
+/// What to play: what was asked for, or all but the partition, which takes longest.
+fn scenarios(options: &Membership) -> Vec<Scenario> {
+    if !options.only.is_empty() {
+        return options.only.clone();
+    }
+    let wanted = |scenario: &Scenario| *scenario != Scenario::Partition || options.partition;
+    Scenario::ALL.into_iter().filter(wanted).collect()
+}
+
 fn plan(options: &Membership) -> Plan {
     let config = Config::default();
     let config = if options.plain { config.without_lifeguard() } else { config };
@@ -82,6 +94,7 @@ fn plan(options: &Membership) -> Plan {
         seeds: options.seeds,
         first_seed: options.first_seed,
         quiet: minutes(options.minutes),
-        partition: options.partition.then(|| minutes(options.partition_minutes)),
+        apart: minutes(options.partition_minutes),
+        scenarios: scenarios(options),
     }
 }

@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use super::scenarios::{self, Setting};
+use super::scenarios::{self, Quiet, Setting};
 
 /// From when all have come in until news of that has died down, so that it counts for nothing.
 const LEAD: Duration = Duration::from_mins(1);
@@ -22,8 +22,10 @@ pub struct Plan {
     pub first_seed: u64,
     /// How long each seed of the quiet scenario plays.
     pub quiet: Duration,
-    /// How long halves are apart; `None`: they are not.
-    pub partition: Option<Duration>,
+    /// How long halves are apart.
+    pub apart: Duration,
+    /// What to play.
+    pub scenarios: Vec<Scenario>,
 }
 
 /// One line of the table.
@@ -35,42 +37,96 @@ pub struct Row {
     pub figures: String,
 }
 
+/// One thing to measure.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
+pub enum Scenario {
+    /// A node crashes.
+    Crash,
+    /// Nothing happens, but for pauses and loss.
+    Quiet,
+    /// All join at once through one.
+    Join,
+    /// A node restarts at another address.
+    Moved,
+    /// Two halves do not hear each other for a time.
+    Partition,
+}
+
+impl Scenario {
+    /// All, in the order of the table.
+    pub const ALL: [Self; 5] = [Self::Crash, Self::Quiet, Self::Join, Self::Moved, Self::Partition];
+
+    /// Plays it for every seed of the plan and says what came out.
+    fn rows(self, plan: &Plan) -> Vec<Row> {
+        match self {
+            Self::Crash => crash(plan),
+            Self::Quiet => quiet(plan),
+            Self::Join => {
+                let joins = over_seeds(plan, |seed| scenarios::join(seed, &plan.setting));
+                vec![row("all join through one, until all agree", times(joins.into_iter()))]
+            }
+            Self::Moved => moved(plan),
+            Self::Partition => {
+                let apart = |seed| scenarios::partition(seed, &plan.setting, plan.apart);
+                let heals = over_seeds(plan, apart);
+                vec![row("halves healed, until all agree", times(heals.into_iter()))]
+            }
+        }
+    }
+}
+
 /// Plays every scenario of the plan and says what came out.
 pub fn rows(plan: &Plan) -> Vec<Row> {
-    let setting = &plan.setting;
-    let mut rows = Vec::new();
-    let mut row = |what: &str, figures: String| rows.push(Row { what: what.to_owned(), figures });
-    let crashes = over_seeds(plan, |seed| scenarios::crash(seed, setting));
-    row("crash, until the first holds it dead", times(crashes.iter().map(|c| c.first)));
-    row("crash, until all hold it dead", times(crashes.iter().map(|c| c.all)));
+    plan.scenarios.iter().flat_map(|scenario| scenario.rows(plan)).collect()
+}
+
+fn row(what: &str, figures: String) -> Row {
+    Row { what: what.to_owned(), figures }
+}
+
+fn crash(plan: &Plan) -> Vec<Row> {
+    let crashes = over_seeds(plan, |seed| scenarios::crash(seed, &plan.setting));
     let others: usize = crashes.iter().map(|crash| crash.false_deaths).sum();
-    row("deaths of others beside a crash", others.to_string());
+    vec![
+        row("crash, until the first holds it dead", times(crashes.iter().map(|c| c.first))),
+        row("crash, until all hold it dead", times(crashes.iter().map(|c| c.all))),
+        row("deaths of others beside a crash", others.to_string()),
+    ]
+}
+
+fn quiet(plan: &Plan) -> Vec<Row> {
+    let setting = &plan.setting;
     let quiet = over_seeds(plan, |seed| scenarios::quiet(seed, setting, LEAD, plan.quiet));
     let seconds = plan.quiet.as_secs_f64() * plan.seeds as f64 * setting.nodes as f64;
-    let healthy: usize = quiet.iter().map(|quiet| quiet.deaths_of_healthy).sum();
-    let slow: usize = quiet.iter().map(|quiet| quiet.deaths_of_slow).sum();
     let hours = seconds / 3600.0;
-    row("false deaths of healthy nodes", per_hour(healthy, hours));
+    let sum = |field: fn(&Quiet) -> u64| quiet.iter().map(field).sum::<u64>();
+    let mut rows = vec![row(
+        "false deaths of healthy nodes",
+        per_hour(sum(|quiet| quiet.deaths_of_healthy as u64), hours),
+    )];
     if setting.slow > 0.0 {
-        row("false deaths of pausing nodes", per_hour(slow, hours));
+        let deaths = sum(|quiet| quiet.deaths_of_slow as u64);
+        rows.push(row("false deaths of pausing nodes", per_hour(deaths, hours)));
     }
-    let suspicions: u64 = quiet.iter().map(|quiet| quiet.suspicions).sum();
-    row("suspicions raised", per_hour(suspicions as usize, hours));
-    let bytes: u64 = quiet.iter().map(|quiet| quiet.bytes).sum();
-    let datagrams: u64 = quiet.iter().map(|quiet| quiet.datagrams).sum();
-    row("bytes sent per node and second", format!("{:.0}", bytes as f64 / seconds));
-    row("datagrams sent per node and second", format!("{:.2}", datagrams as f64 / seconds));
-    let joins = over_seeds(plan, |seed| scenarios::join(seed, setting));
-    row("all join through one, until all agree", times(joins.into_iter()));
-    let moves = over_seeds(plan, |seed| scenarios::moved(seed, setting));
-    row("restart at another address, until all know", times(moves.iter().map(|moved| moved.0)));
-    let others: usize = moves.iter().map(|moved| moved.1).sum();
-    row("deaths of others beside it", others.to_string());
-    if let Some(time) = plan.partition {
-        let heals = over_seeds(plan, |seed| scenarios::partition(seed, setting, time));
-        row("halves healed, until all agree", times(heals.into_iter()));
-    }
+    let per_second = |count: u64| count as f64 / seconds;
+    rows.extend([
+        row("suspicions raised", per_hour(sum(|quiet| quiet.suspicions), hours)),
+        row("bytes sent per node and second", format!("{:.0}", per_second(sum(|q| q.bytes)))),
+        row(
+            "datagrams sent per node and second",
+            format!("{:.2}", per_second(sum(|q| q.datagrams))),
+        ),
+    ]);
     rows
+}
+
+fn moved(plan: &Plan) -> Vec<Row> {
+    let moves = over_seeds(plan, |seed| scenarios::moved(seed, &plan.setting));
+    let others: usize = moves.iter().map(|moved| moved.1).sum();
+    vec![
+        row("restart at another address, until all know", times(moves.iter().map(|moved| moved.0))),
+        row("deaths of others beside it", others.to_string()),
+    ]
 }
 
 /// Plays a scenario for every seed, on all cores; the results by seed.
@@ -96,7 +152,7 @@ fn over_seeds<T: Send>(plan: &Plan, scenario: impl Fn(u64) -> T + Sync) -> Vec<T
     done.into_iter().map(|(_, result)| result).collect()
 }
 
-fn per_hour(count: usize, hours: f64) -> String {
+fn per_hour(count: u64, hours: f64) -> String {
     format!("{count} in {hours:.1} node-hours ({:.4} per node-hour)", count as f64 / hours)
 }
 
