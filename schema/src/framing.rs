@@ -67,8 +67,9 @@ fn word32(stream: &[u8], at: usize) -> Option<u32> {
 ///
 /// The bytes are not one message.
 pub fn open(frame: &[u8]) -> capnp::Result<capnp::message::Reader<BufferSegments<&[u8]>>> {
-    // Every word may be read four times over, as lists are counted before they are taken.
-    open_within(frame, 4 * FRAME_BYTES_MAX / WORD_BYTES)
+    // Every word may be read four times over, as lists are counted before they are taken. Elements
+    // of no size count as a word each: a short frame must not announce millions of them.
+    open_within(frame, 4 * frame.len() / WORD_BYTES + 64)
 }
 
 /// The same, of which `words` may be read at most, what is read twice counted twice.
@@ -123,6 +124,20 @@ mod tests {
             frame_bytes(&[0xff; 8]),
             Err(FramingError::TooManySegments { segments }) if segments == 1 << 32
         ));
+    }
+
+    #[test]
+    fn a_short_frame_does_not_hand_over_more_items_than_it_has_bytes() {
+        let mut message = Builder::new_default();
+        message.init_root::<frame::Builder<'_>>().init_batch().init_routes(0);
+        let mut stream = Vec::new();
+        append(&message, &mut stream);
+        // The last word heads the list: how many elements, and of which size.
+        let head = stream.len() - WORD_BYTES;
+        stream[head..].copy_from_slice(&(1_u64 << 22).to_le_bytes());
+        let mut items = 0;
+        assert!(crate::link::read(&stream, |_| items += 1).is_err());
+        assert!(items <= stream.len(), "{items} items in {} bytes", stream.len());
     }
 
     proptest! {
