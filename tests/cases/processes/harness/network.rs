@@ -9,6 +9,9 @@ use super::Process;
 use super::process::{run, run_well};
 use super::tools::script;
 
+/// The hardware address of nobody.
+const NOBODY: &str = "02:00:00:00:00:01";
+
 /// Namespaces joined by a bridge to which this machine belongs too. Needs root.
 #[derive(Debug)]
 pub(crate) struct Network {
@@ -67,19 +70,20 @@ impl Network {
         ip(&["link", "set", &format!("{}h", self.spaces[at]), "master", &self.bridge]);
     }
 
-    /// Loses every packet from namespace `from` to `to` from now on, and none the other way.
+    /// Loses every packet from namespace `from` to `to` from now on, and none the other way. The
+    /// sender addresses its frames to nobody: a route into a black hole would tell it of each
+    /// loss, and where `rp_filter` is on it would cut the way back, too.
     pub(crate) fn cut_one_way(&self, from: usize, to: usize) {
-        self.blackhole("add", from, to);
+        let (space, to) = (&self.spaces[from], self.address(to, 0).ip().to_string());
+        let guest = format!("{space}g");
+        let neighbour = ["lladdr", NOBODY, "dev", &guest, "nud", "permanent"];
+        ip(&[&["-n", space, "neigh", "replace", &to], neighbour.as_slice()].concat());
     }
 
     /// Ends that.
     pub(crate) fn heal_one_way(&self, from: usize, to: usize) {
-        self.blackhole("del", from, to);
-    }
-
-    fn blackhole(&self, what: &str, from: usize, to: usize) {
-        let target = format!("{}/32", self.address(to, 0).ip());
-        ip(&["-n", &self.spaces[from], "route", what, "blackhole", &target]);
+        let (space, to) = (&self.spaces[from], self.address(to, 0).ip().to_string());
+        ip(&["-n", space, "neigh", "del", &to, "dev", &format!("{space}g")]);
     }
 
     fn add(&mut self, at: usize, space: &str) {
@@ -126,11 +130,52 @@ fn a_cut_namespace_is_unreachable_until_healed() {
     assert!(!probe("3").0.success());
     network.heal(1);
     assert!(probe("100").0.success(), "{}", probe("1").1);
-    network.cut_one_way(0, 1);
-    assert!(!probe("3").0.success());
-    network.heal_one_way(0, 1);
-    assert!(probe("100").0.success(), "{}", probe("1").1);
 }
+
+#[test]
+fn a_namespace_cut_off_one_way_hears_and_is_not_heard() {
+    let network = Network::new(2);
+    let heard = |from: usize, to: usize| {
+        let target = network.address(to, 0).ip().to_string();
+        let words = network.inside(to);
+        let mut command = Command::new(words[0]);
+        command.args(&words[1..]).args(["python3", "-c", HEARD, &target]);
+        command.args(network.inside(from)).args(["python3", "-c", SAYS, &target]);
+        let (status, printed) = run(&mut command);
+        let lost = status.code() == Some(1) && printed.is_empty();
+        assert!(status.success() || lost, "{status}: {printed}");
+        status.success()
+    };
+    assert!(heard(0, 1) && heard(1, 0));
+    network.cut_one_way(0, 1);
+    assert!(!heard(0, 1) && heard(1, 0));
+    network.heal_one_way(0, 1);
+    assert!(heard(0, 1) && heard(1, 0));
+}
+
+/// Exits 0 if a datagram arrives that the command behind the address sends, else 1.
+#[cfg(test)]
+const HEARD: &str = "
+import socket, subprocess, sys
+hears = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+hears.bind((sys.argv[1], 9))
+hears.settimeout(0.5)
+for _ in range(3):
+    subprocess.run(sys.argv[2:], check=True)
+    try:
+        hears.recv(1)
+        sys.exit(0)
+    except TimeoutError:
+        pass
+sys.exit(1)
+";
+
+/// Sends a datagram to the address; an error is printed.
+#[cfg(test)]
+const SAYS: &str = "
+import socket, sys
+socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b'x', (sys.argv[1], 9))
+";
 
 /// Exits 0 as soon as the port is refused by a machine that is there, else 1 after some attempts.
 #[cfg(test)]
