@@ -34,7 +34,10 @@ impl Running {
         }
         // Nobody reads the rest, but somebody has to take it.
         thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
-        Self { child, address }
+        let running = Self { child, address };
+        // Until it knows who leads what, everything shares one connection.
+        until("ready", || running.ask("GET", "/readyz", "", b"").0 == 200);
+        running
     }
 
     fn connect(&self) -> TcpStream {

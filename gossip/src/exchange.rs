@@ -7,6 +7,7 @@ use piccolo_schema::ids::NodeId;
 use piccolo_schema::time::Moment;
 use rand::RngExt;
 
+use crate::config::Config;
 use crate::gossip::Gossip;
 use crate::member::{Member, State};
 use crate::message::Body;
@@ -19,7 +20,11 @@ const PART_MAX: usize = 24;
 impl Gossip {
     /// Compares tables with one random member.
     pub(crate) fn compare(&mut self, now: Moment) {
-        let next = self.about(self.config.exchange_interval);
+        // While much changes some of it is missed: until the table has stood still.
+        let digest = self.table.digest();
+        let stands = std::mem::replace(&mut self.digest_compared, digest) == digest;
+        let Config { exchange_interval, exchange_retry, .. } = self.config;
+        let next = self.about(if stands { exchange_interval } else { exchange_retry });
         self.timers.set(Timer::Exchange, now + next);
         let partner = self.random_peers(1, |member| member.state != State::Suspect);
         for (to, id) in partner {

@@ -114,6 +114,8 @@ pub struct Gossip {
     pub(crate) rumors: Rumors,
     pub(crate) founding: Founding,
     pub(crate) trials: Trials,
+    /// Of the table, when it was last compared with another.
+    pub(crate) digest_compared: u64,
     pub(crate) stats: Stats,
     actions: VecDeque<Action>,
 }
@@ -166,6 +168,7 @@ impl Gossip {
             probing: Probing::new(rng.random()),
             health: Health::default(),
             rng,
+            digest_compared: 0,
             suspicions: Suspicions::default(),
             patience: Patience::default(),
             rumors: Rumors::default(),

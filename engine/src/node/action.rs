@@ -16,7 +16,7 @@ pub enum NodeAction {
         /// What.
         datagram: Vec<u8>,
     },
-    /// Resolve the seeds' names anew and call [`Node::set_seeds`].
+    /// Resolve the seeds' names anew and call [`Node::set_seeds`](super::Node::set_seeds).
     Resolve,
     /// Tell every shard.
     Control(Control),
