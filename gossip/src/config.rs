@@ -79,8 +79,8 @@ pub struct Config {
     /// Default 10 s (memberlist: 30 s, without a digest). One small datagram if both hold the
     /// same.
     pub exchange_interval: Duration,
-    /// Time to the next comparison after one that found a difference, after entering, and while the
-    /// table changes between two comparisons.
+    /// Time to the next comparison after one that found a difference, and after entering until the
+    /// table has stood still between two.
     ///
     /// Default 1 s. Bounds how often tables are sent while news is on its way.
     pub exchange_retry: Duration,

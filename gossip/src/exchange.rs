@@ -20,16 +20,22 @@ const PART_MAX: usize = 24;
 impl Gossip {
     /// Compares tables with one random member.
     pub(crate) fn compare(&mut self, now: Moment) {
-        // While much changes some of it is missed: until the table has stood still.
-        let digest = self.table.digest();
-        let stands = std::mem::replace(&mut self.digest_compared, digest) == digest;
         let Config { exchange_interval, exchange_retry, .. } = self.config;
-        let next = self.about(if stands { exchange_interval } else { exchange_retry });
+        let settled = self.is_settled();
+        let next = self.about(if settled { exchange_interval } else { exchange_retry });
         self.timers.set(Timer::Exchange, now + next);
         let partner = self.random_peers(1, |member| member.state != State::Suspect);
         for (to, id) in partner {
             self.send_digest(to, id);
         }
+    }
+
+    /// Whether the table has stood still between two comparisons since this node came in. Before,
+    /// others come in with it, and some of what is said of them is missed.
+    fn is_settled(&mut self) -> bool {
+        let digest = self.table.digest();
+        self.unsettled = self.unsettled.filter(|compared| *compared != digest).map(|_| digest);
+        self.unsettled.is_none()
     }
 
     pub(crate) fn send_digest(&mut self, to: SocketAddr, id: NodeId) {

@@ -114,8 +114,8 @@ pub struct Gossip {
     pub(crate) rumors: Rumors,
     pub(crate) founding: Founding,
     pub(crate) trials: Trials,
-    /// Of the table, when it was last compared with another.
-    pub(crate) digest_compared: u64,
+    /// Digest of the table when it was last compared, until it has stood still since we came in.
+    pub(crate) unsettled: Option<u64>,
     pub(crate) stats: Stats,
     actions: VecDeque<Action>,
 }
@@ -168,7 +168,7 @@ impl Gossip {
             probing: Probing::new(rng.random()),
             health: Health::default(),
             rng,
-            digest_compared: 0,
+            unsettled: None,
             suspicions: Suspicions::default(),
             patience: Patience::default(),
             rumors: Rumors::default(),
@@ -351,6 +351,7 @@ impl Gossip {
         self.timers = Timers::new();
         let until_probe = self.up_to(self.config.probe_interval);
         self.timers.set(Timer::Probe, now + until_probe);
+        self.unsettled = Some(0);
         self.timers.set(Timer::Exchange, now + self.config.exchange_retry);
         self.timers.set(Timer::Retry, now + self.config.dead_retry);
         let created = cluster == self.own_cluster;

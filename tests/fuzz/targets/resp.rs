@@ -11,8 +11,11 @@ fuzz_target!(|bytes: &[u8]| {
     assert_eq!(whole, commands(stream, step), "cut every {step} bytes");
 });
 
-/// Ends and arguments of all commands, given so many more bytes at a time; and how it ended.
-fn commands(stream: &[u8], step: usize) -> (Vec<(usize, Vec<Vec<u8>>)>, Option<String>) {
+/// Where a command ends, and its arguments.
+type Command = (usize, Vec<Vec<u8>>);
+
+/// All commands, given so many more bytes at a time; and how it ended.
+fn commands(stream: &[u8], step: usize) -> (Vec<Command>, Option<String>) {
     let mut parser = Parser::new(Limits::default());
     let (mut found, mut from, mut seen) = (Vec::new(), 0, 0);
     loop {
