@@ -44,8 +44,8 @@ fn tests_named(claim: &str) -> Vec<&str> {
 }
 
 fn sources(folder: &str) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder).unwrap();
-    entries.map(|entry| entry.unwrap().path()).filter(|path| path.is_file()).collect()
+    let entries = fs::read_dir(folder).expect("the cases");
+    entries.map(|entry| entry.expect("a case").path()).filter(|path| path.is_file()).collect()
 }
 
 fn has_test(path: &Path, name: &str) -> bool {
