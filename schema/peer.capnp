@@ -96,8 +96,9 @@ struct SlotMessage {
     piece @6 :Piece;
     close @7 :Close;
     stand @8 :Version;     # the leader of this term gives it up to the receiver, whose last is this
-    yield @9 :Version;     # the receiver of a stand cannot lead; its next vote goes back
+    canvass @9 :Canvass;
     dismiss @10 :UInt32;   # a config of this version, without the receiver, is committed
+    vote @11 :Bool;        # for the receiver in this term; true: it would be in the next one
   }
 }
 
@@ -130,6 +131,13 @@ struct Change {
 struct Ack {
   last @0 :Version;
   member @1 :Bool;         # the sender holds a replica
+  epoch @2 :UInt64;        # under which the sender's node supports the receiver's
+}
+
+struct Canvass {
+  pre @0 :Bool;            # asked before: about the next term, and nothing changes by it
+  last @1 :Version;        # what the candidate holds
+  givenUp @2 :UInt32;      # the term that its leader gave up for the candidate; 0: none
 }
 
 struct Open {              # a snapshot begins; what the receiver has aside for this slot is dropped

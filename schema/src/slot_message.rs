@@ -39,6 +39,8 @@ pub enum Body {
         last: Version,
         /// Whether the sender holds a replica at all.
         member: bool,
+        /// Under which the sender's node supports the receiver's.
+        epoch: u64,
     },
     /// Leader to learner: a snapshot begins.
     Open {
@@ -68,8 +70,21 @@ pub enum Body {
     /// The leader of `term` gives it up to the receiver, whose `last` must be this one. It is
     /// the leader's vote for the receiver in the next term.
     Stand(Version),
-    /// The receiver of a stand cannot lead; its vote in the next term goes back.
-    Yield(Version),
+    /// Candidate to voter: a vote is asked for.
+    Canvass {
+        /// Asked before: about the term after that of the message. Nothing changes by it.
+        pre: bool,
+        /// What the candidate holds.
+        last: Version,
+        /// The term whose leader gave it up for the candidate; zero if none did.
+        given_up: Term,
+    },
+    /// Voter to candidate: the vote in the message's term, or, if it was asked before, that it
+    /// would be given in the next.
+    Vote {
+        /// The answer to one who asks before.
+        pre: bool,
+    },
     /// The config of this version is committed and the receiver is not in it.
     Dismiss(u32),
 }

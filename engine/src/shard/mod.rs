@@ -61,7 +61,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use piccolo_schema::ids::{ClusterId, NodeId, Slot};
+use piccolo_schema::ids::{ClusterId, Era, NodeId, Slot, Term};
 use piccolo_schema::link::Outcome;
 use piccolo_schema::slot_message::Route;
 use piccolo_schema::time::{Moment, Now};
@@ -156,6 +156,9 @@ pub struct Shard {
     /// For whom, and when, a snapshot of a slot on the move was begun last.
     openings: BTreeMap<Slot, (NodeId, Moment)>,
     vacant_since: BTreeMap<Slot, Moment>,
+    /// Where replicas stood that this node had and was told to drop: what was forgotten with them
+    /// must not be undone by a later replica.
+    dropped: BTreeMap<Slot, (Era, Term)>,
     /// The counts of slots are out of date.
     recount: bool,
     recounted: Moment,
@@ -231,6 +234,7 @@ impl Shard {
             blocked: Vec::new(),
             openings: BTreeMap::new(),
             vacant_since: BTreeMap::new(),
+            dropped: BTreeMap::new(),
             recount: true,
             recounted: Moment(0),
             handshake: Handshake::default(),

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use piccolo_ring::group::{ANY_RING, Effect, Group, Step};
+use piccolo_ring::group::{ANY_RING, Effect, Group, Step, Unbroken};
 use piccolo_schema::ids::{Era, NodeId, Slot, Term, Version};
 use piccolo_schema::slot_message::Records;
 use piccolo_schema::time::Moment;
@@ -201,12 +201,12 @@ impl Shard {
             }
             let wished = self.wish.placement.primary(slot);
             self.with_group(place, |group, out| {
-                group.resume(out);
+                group.resume(&Unbroken, out);
                 if wished == Some(group.leader()) && group.is_leader() {
                     group.call_off(out);
                 }
                 if leader.is_some() {
-                    group.state(leader, out);
+                    group.state(leader, &Unbroken, out);
                 }
             });
             if stray && !self.moves.contains(&slot) && !self.wishes.contains(&slot) {

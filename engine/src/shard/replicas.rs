@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use piccolo_ring::group::{Effect, Group, Lane};
+use piccolo_ring::group::{Effect, Group, Lane, Unbroken};
 use piccolo_schema::ids::NodeId;
 use piccolo_schema::link::{Item, Outcome, Request};
 use piccolo_schema::slot_message::{Route, SlotMessage};
@@ -25,7 +25,8 @@ impl Shard {
         let ring = self.wish.placement.digest();
         let seat = &mut self.seats[place];
         if seat.group.is_none() {
-            match Group::answer_unheld(self.me, from, &message) {
+            let before = self.dropped.get(&slot).copied();
+            match Group::answer_unheld(self.me, from, &message, before) {
                 Ok(group) => seat.group = Some(Box::new(group)),
                 Err(answer) => {
                     return answer.into_iter().for_each(|effect| self.run_effect(place, *effect));
@@ -36,7 +37,7 @@ impl Shard {
         let mut turned = false;
         self.with_group(place, |group, out| {
             let led = group.is_leader();
-            group.receive(from, message, ring, out);
+            group.receive(from, message, ring, &Unbroken, out);
             turned = led != group.is_leader();
         });
         self.recount |= turned;
@@ -117,14 +118,19 @@ impl Shard {
                 self.replace_table(place, SlotTable::new());
                 self.bury_aside(place);
             }
-            Effect::Drop => {
-                self.bury_aside(place);
-                self.replace_table(place, SlotTable::new());
-                self.seats[place].group = None;
-                self.busy.insert(slot);
-                self.recount = true;
-            }
+            Effect::Drop => self.drop_replica(place),
         }
+    }
+
+    fn drop_replica(&mut self, place: usize) {
+        let slot = self.slot_at(place);
+        self.bury_aside(place);
+        self.replace_table(place, SlotTable::new());
+        if let Some(group) = self.seats[place].group.take() {
+            self.dropped.insert(slot, (group.era(), group.term()));
+        }
+        self.busy.insert(slot);
+        self.recount = true;
     }
 
     fn let_go(&mut self, place: usize) {
@@ -244,7 +250,7 @@ impl Shard {
             self.with_group(place, |group, out| {
                 group.link_renewed(node, out);
                 if leader == node {
-                    group.state(node, out);
+                    group.state(node, &Unbroken, out);
                 }
             });
         }

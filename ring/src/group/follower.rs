@@ -1,13 +1,13 @@
 //! The follower's side: changes and snapshots in, where it stands out.
 
 use piccolo_schema::ids::{NodeId, Version};
-use piccolo_schema::slot_message::{Body, Change, ChangeKind, Config};
+use piccolo_schema::slot_message::{Change, ChangeKind, Config};
 
-use super::{Effect, Group, Lane, Role};
+use super::{Effect, Group, Role};
 
 impl Group {
     /// Changes from the leader of this term: applied iff they continue from what this replica
-    /// holds. Either way the answer says where it stands.
+    /// holds. Either way the answer is where it stands.
     pub(super) fn receive_append(
         &mut self,
         from: NodeId,
@@ -33,17 +33,21 @@ impl Group {
         if self.last.term == self.term || at == self.last {
             self.committed = self.committed.max(committed.min(self.last));
         }
-        self.answer(from, out);
     }
 
     /// Takes `from` as the leader of the current term.
     fn obey(&mut self, from: NodeId, out: &mut Vec<Effect>) {
-        if let Role::Follower { leader, .. } = &mut self.role
-            && *leader != from
-        {
-            *leader = from;
-            out.push(Effect::Follows);
+        self.acknowledged = Some((from, self.term));
+        self.resigned = None;
+        if self.leader() == from {
+            return;
         }
+        match &mut self.role {
+            Role::Follower { leader, .. } => *leader = from,
+            Role::Candidate(_) => self.role = Role::Follower { leader: from, aside: None },
+            Role::Leader(_) => return,
+        }
+        out.push(Effect::Follows);
     }
 
     fn apply(&mut self, change: Change, out: &mut Vec<Effect>) {
@@ -58,25 +62,23 @@ impl Group {
         }
     }
 
+    /// A snapshot begins. Returns false if it may not: the sender sees another ring.
     pub(super) fn receive_open(
         &mut self,
         from: NodeId,
         snapshot: u64,
         same_ring: bool,
         out: &mut Vec<Effect>,
-    ) {
-        if self.is_leader() {
-            return;
-        }
-        if !same_ring {
-            let body = Body::Ack { last: Version::ZERO, member: false };
-            return self.send(from, Lane::Ordinary, body, out);
+    ) -> bool {
+        if self.is_leader() || !same_ring {
+            return self.is_leader();
         }
         self.obey(from, out);
         if let Role::Follower { aside, .. } = &mut self.role {
             *aside = Some(snapshot);
             out.push(Effect::BeginAside);
         }
+        true
     }
 
     /// Whether this is the snapshot being built. A partial one was discarded with its leader.
@@ -86,7 +88,6 @@ impl Group {
 
     pub(super) fn receive_close(
         &mut self,
-        from: NodeId,
         last: Version,
         committed: Version,
         config: Config,
@@ -105,7 +106,6 @@ impl Group {
         } else {
             self.drop_aside(out);
         }
-        self.answer(from, out);
     }
 
     /// A snapshot under way ends here, and what was built of it is given back.

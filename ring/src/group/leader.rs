@@ -2,11 +2,12 @@
 
 use piccolo_schema::ids::{NodeId, Version};
 use piccolo_schema::slot_message::{Body, Change, ChangeKind, Config, Records};
+use piccolo_schema::time::Moment;
 
 use super::backlog::Backlog;
 use super::progress::{Progress, Stage};
 use super::transfer::Transfer;
-use super::{Effect, Group, Lane, Role};
+use super::{Effect, Group, Lane, Role, Support};
 
 /// Which part of a change lies behind a snapshot's cursor: what the follower who gets it must be
 /// sent. `None` for changes that hold no entries.
@@ -21,20 +22,16 @@ pub(super) struct Reign {
 }
 
 impl Reign {
-    pub(super) fn new(
-        others: impl Iterator<Item = NodeId>,
-        stood_for: NodeId,
-        last: Version,
-    ) -> Self {
-        let progress = |node| {
-            if node == stood_for {
-                Progress::follows_from(node, last)
+    pub(super) fn new(others: &[NodeId], stood_for: NodeId, last: Version) -> Self {
+        let progress = |node: &NodeId| {
+            if *node == stood_for {
+                Progress::follows_from(*node, last)
             } else {
-                Progress::asked(node)
+                Progress::asked(*node)
             }
         };
         Self {
-            followers: others.map(progress).collect(),
+            followers: others.iter().map(progress).collect(),
             backlog: Backlog::default(),
             transfer: None,
         }
@@ -177,21 +174,24 @@ impl Group {
         &mut self,
         from: NodeId,
         last: Version,
-        member: bool,
+        epoch: Option<u64>,
         out: &mut Vec<Effect>,
     ) {
-        let (current, committed) = (self.last, self.committed);
+        let (term, current, committed) = (self.term, self.last, self.committed);
         let Role::Leader(reign) = &mut self.role else { return };
         let Some(progress) = reign.followers.iter_mut().find(|p| p.node == from) else {
-            if member {
+            if epoch.is_some() {
                 self.place(from, out);
             }
             return;
         };
-        if !member {
+        let Some(epoch) = epoch else {
             // It refused the snapshot or forgot the slot: again, when the caller gets to it.
             (progress.stage, progress.acked) = (Stage::Lacks, Version::ZERO);
             return;
+        };
+        if last.term == term {
+            progress.epoch = Some(epoch);
         }
         match progress.stage {
             Stage::Follows => {
@@ -209,7 +209,8 @@ impl Group {
                     if last == current { Some(Vec::new()) } else { reign.backlog.after(last) };
                 match missing {
                     Some(changes) => {
-                        *progress = Progress::follows_from(from, last);
+                        let epoch = progress.epoch;
+                        *progress = Progress { epoch, ..Progress::follows_from(from, last) };
                         progress.sent = current;
                         if !changes.is_empty() {
                             let body = Body::Append { prev: last, committed, changes };
@@ -248,7 +249,7 @@ impl Group {
         // Behind what is under way to it: asked ahead of a snapshot's end it would lack the slot.
         let lane = match &self.role {
             Role::Leader(reign) => reign.lane(node),
-            Role::Follower { .. } => Lane::Ordinary,
+            Role::Follower { .. } | Role::Candidate(_) => Lane::Ordinary,
         };
         self.send(node, lane, body, out);
     }
@@ -263,12 +264,43 @@ impl Group {
             Stage::Asked | Stage::Follows => Stage::Asked,
         };
         progress.lane = Lane::Ordinary;
-        self.resume(out);
+        if progress.stage == Stage::Asked {
+            self.ask(node, out);
+        }
+    }
+
+    /// Until when this leader may serve: a majority of voters, itself among them, supports it for
+    /// so long. `until` says how long a voter's answers to heartbeats have made sure of an epoch.
+    /// Whoever leads alone needs nobody.
+    pub fn leased_until(&self, until: impl Fn(NodeId, u64) -> Moment) -> Moment {
+        let Role::Leader(reign) = &self.role else { return Moment(0) };
+        let supports = |voter: &NodeId| {
+            if *voter == self.me {
+                return Moment::NEVER;
+            }
+            let progress = reign.followers.iter().find(|progress| progress.node == *voter);
+            let epoch = progress.and_then(|progress| progress.epoch);
+            epoch.map_or(Moment(0), |epoch| until(*voter, epoch))
+        };
+        let mut supports: Vec<Moment> = self.config.voters.iter().map(supports).collect();
+        supports.sort_unstable_by(|a, b| b.cmp(a));
+        supports.get(self.config.majority() - 1).copied().unwrap_or(Moment(0))
+    }
+
+    /// The node of `voter` supports this one under another epoch now: what it acknowledged before
+    /// counts no more, so it is asked where it stands.
+    pub fn epoch_changed(&mut self, voter: NodeId, epoch: u64, out: &mut Vec<Effect>) {
+        let Role::Leader(reign) = &mut self.role else { return };
+        let Some(progress) = reign.find(voter) else { return };
+        if progress.epoch.is_some_and(|confirmed| confirmed != epoch) {
+            progress.epoch = None;
+            self.ask(voter, out);
+        }
     }
 
     /// Says again what may have been lost: call it now and then while the group is not settled.
-    pub fn resume(&mut self, out: &mut Vec<Effect>) {
-        self.repeat_stand(out);
+    pub fn resume(&mut self, support: &dyn Support, out: &mut Vec<Effect>) {
+        self.repeat_stand(support, out);
         let Role::Leader(reign) = &mut self.role else { return };
         let mut asked = Vec::new();
         for progress in &mut reign.followers {
@@ -277,7 +309,9 @@ impl Group {
             if silent && !heard {
                 progress.stage = Stage::Asked;
             }
-            if progress.stage == Stage::Asked {
+            // One that follows is asked, too, if it is not known under which epoch it does.
+            let unconfirmed = progress.stage == Stage::Follows && progress.epoch.is_none();
+            if progress.stage == Stage::Asked || unconfirmed {
                 asked.push(progress.node);
             }
         }
@@ -291,7 +325,7 @@ impl Group {
     pub fn lacking(&self) -> impl Iterator<Item = NodeId> + '_ {
         let followers = match &self.role {
             Role::Leader(reign) => &reign.followers[..],
-            Role::Follower { .. } => &[],
+            Role::Follower { .. } | Role::Candidate(_) => &[],
         };
         followers.iter().filter(|p| p.stage == Stage::Lacks).map(|p| p.node)
     }
@@ -300,7 +334,7 @@ impl Group {
     pub fn snapshots(&self) -> impl Iterator<Item = (NodeId, u64, u64)> + '_ {
         let followers = match &self.role {
             Role::Leader(reign) => &reign.followers[..],
-            Role::Follower { .. } => &[],
+            Role::Follower { .. } | Role::Candidate(_) => &[],
         };
         followers.iter().filter_map(|progress| match progress.stage {
             Stage::Snapshot { snapshot, cursor } => Some((progress.node, snapshot, cursor)),

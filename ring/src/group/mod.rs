@@ -9,16 +9,18 @@
 //! ([`Group::append`]) and carries out its [`Effect`]s in order. There is no clock in here: what
 //! is due is asked for by [`Group::resume`].
 //!
-//! What stands in this part: one voter per settled slot, learners, snapshots by cursor, single
-//! config changes, transfers by vote, eras. Elections after a failure and leases are not built
-//! yet; a [`Group`] whose majority is gone is brought back by [`Group::revive`].
+//! Elections ask before they stand; a vote waits until nobody counts on the voter any more
+//! ([`Support`]), which makes leases safe. A [`Group`] whose majority is gone for good is brought
+//! back by [`Group::revive`].
 
 mod backlog;
 mod effect;
+mod election;
 mod follower;
 mod leader;
 mod progress;
 mod step;
+mod support;
 mod transfer;
 
 #[cfg(test)]
@@ -27,10 +29,13 @@ mod tests;
 pub use effect::{Effect, Lane};
 pub use progress::Stage;
 pub use step::Step;
+pub use support::{Support, Unbroken};
 
+use election::Candidacy;
 use leader::Reign;
 use piccolo_schema::ids::{Era, NodeId, Slot, Term, Version};
 use piccolo_schema::slot_message::{Body, Change, ChangeKind, Config, Route, SlotMessage};
+use transfer::Resigned;
 
 /// In place of a ring's digest: a snapshot of a node that leaves, which goes to whoever is there
 /// and begins whatever ring the other end sees.
@@ -39,6 +44,9 @@ pub const ANY_RING: u64 = 0;
 /// How far the term rises when a slot comes back in a new era without asking a majority: more
 /// reigns than anybody unreachable can have begun meanwhile, so that versions never repeat.
 const REVIVAL_TERMS: u32 = 256;
+
+/// The answer of one who holds no replica.
+const NOT_HELD: Body = Body::Ack { last: Version::ZERO, member: false, epoch: 0 };
 
 /// One replica of one slot.
 #[derive(Debug)]
@@ -49,6 +57,11 @@ pub struct Group {
     term: Term,
     /// Whom this replica voted for in `term`.
     voted: NodeId,
+    /// The leader that this replica last acknowledged a change to, and its term. Kept whatever
+    /// terms are heard of since: that leader may still count on this replica.
+    acknowledged: Option<(NodeId, Term)>,
+    /// Led until it gave its term up, and knows nobody who leads since.
+    resigned: Option<Resigned>,
     last: Version,
     committed: Version,
     /// The latest config known, committed or not.
@@ -67,6 +80,7 @@ enum Role {
         leader: NodeId,
         aside: Option<u64>,
     },
+    Candidate(Candidacy),
     Leader(Box<Reign>),
 }
 
@@ -85,9 +99,11 @@ impl Group {
         group
     }
 
-    /// A replica that holds nothing yet: the answer to [`Body::Open`] where there was none.
-    pub fn learn(me: NodeId, slot: Slot, era: Era, term: Term) -> Self {
-        Self::blank(me, slot, era, term)
+    /// A replica that holds nothing yet: the answer to [`Body::Open`] of a leader where there was
+    /// none. Whatever it knew in an earlier life it may have voted for that leader, and it does not
+    /// vote before the snapshot is whole.
+    fn learn(me: NodeId, leader: NodeId, slot: Slot, era: Era, term: Term) -> Self {
+        Self { voted: leader, ..Self::blank(me, slot, era, term) }
     }
 
     fn blank(me: NodeId, slot: Slot, era: Era, term: Term) -> Self {
@@ -97,6 +113,8 @@ impl Group {
             era,
             term,
             voted: NodeId::NONE,
+            acknowledged: None,
+            resigned: None,
             last: Version::ZERO,
             committed: Version::ZERO,
             config: Config::default(),
@@ -152,7 +170,7 @@ impl Group {
     pub fn serves(&self) -> bool {
         match &self.role {
             Role::Leader(reign) => reign.transfer.is_none() && self.committed.term == self.term,
-            Role::Follower { .. } => false,
+            Role::Follower { .. } | Role::Candidate(_) => false,
         }
     }
 
@@ -161,6 +179,7 @@ impl Group {
     pub fn holds(&self) -> bool {
         match &self.role {
             Role::Leader(_) => !self.serves(),
+            Role::Candidate(_) => true,
             Role::Follower { leader, .. } => !leader.is_some() && self.voted.is_some(),
         }
     }
@@ -169,6 +188,7 @@ impl Group {
     pub fn leader(&self) -> NodeId {
         match &self.role {
             Role::Leader(_) => self.me,
+            Role::Candidate(_) => NodeId::NONE,
             Role::Follower { leader, .. } => *leader,
         }
     }
@@ -198,18 +218,19 @@ impl Group {
     }
 
     /// Takes in a message of another replica. `ring` is the digest of this node's ring: a
-    /// snapshot begins only if both ends see the same. A message that this replica cannot use
-    /// leaves it unchanged but for the term.
+    /// snapshot begins only if both ends see the same; `support` is this node's. A message that
+    /// this replica cannot use leaves it unchanged but for the term.
     pub fn receive(
         &mut self,
         from: NodeId,
         message: SlotMessage,
         ring: u64,
+        support: &dyn Support,
         out: &mut Vec<Effect>,
     ) {
         let SlotMessage { era, term, body, .. } = message;
         if (era, term) < (self.era, self.term) {
-            return self.receive_old(from, &body, out);
+            return self.receive_old(from, &body, support, out);
         }
         if era > self.era {
             self.enter(era, term, out);
@@ -222,11 +243,16 @@ impl Group {
         match body {
             Body::Append { prev, committed, changes } => {
                 self.receive_append(from, prev, committed, changes, out);
+                self.answer(from, support, out);
             }
-            Body::Ack { last, member } => self.receive_ack(from, last, member, out),
+            Body::Ack { last, member, epoch } => {
+                self.receive_ack(from, last, member.then_some(epoch), out);
+            }
             Body::Open { snapshot, ring: theirs } => {
                 let agreed = theirs == ring || theirs == ANY_RING;
-                self.receive_open(from, snapshot, agreed, out);
+                if !self.receive_open(from, snapshot, agreed, out) {
+                    self.send(from, Lane::Ordinary, NOT_HELD, out);
+                }
             }
             Body::Piece { snapshot, records } => {
                 if self.builds(snapshot) {
@@ -235,11 +261,15 @@ impl Group {
             }
             Body::Close { snapshot, last, committed, config } => {
                 if self.builds(snapshot) {
-                    self.receive_close(from, last, committed, config, out);
+                    self.receive_close(last, committed, config, out);
+                    self.answer(from, support, out);
                 }
             }
-            Body::Stand(last) => self.receive_stand(from, last, out),
-            Body::Yield(last) => self.receive_yield(from, last, out),
+            Body::Stand(last) => self.receive_stand(from, term, last, support, out),
+            Body::Canvass { pre, last, given_up } => {
+                self.receive_canvass(from, (pre, last, given_up), support, out);
+            }
+            Body::Vote { pre } => self.receive_vote(from, pre, support, out),
             Body::Dismiss(version) => {
                 if version >= self.config.version && !self.is_leader() {
                     out.push(Effect::Drop);
@@ -250,15 +280,25 @@ impl Group {
 
     /// Something said in a reign that is over: whoever leads by it is told so. What a leader of
     /// this reign needs to hear is an answer's content, so answers are not answered.
-    fn receive_old(&mut self, from: NodeId, body: &Body, out: &mut Vec<Effect>) {
+    fn receive_old(
+        &mut self,
+        from: NodeId,
+        body: &Body,
+        support: &dyn Support,
+        out: &mut Vec<Effect>,
+    ) {
         match body {
             Body::Append { .. } | Body::Open { .. } | Body::Close { .. } => {
-                self.answer(from, out);
+                self.answer(from, support, out);
+            }
+            // Somebody who missed the change of reign asks where he stands, or wants to lead.
+            Body::Ack { member: true, .. } | Body::Canvass { .. } if self.is_leader() => {
+                self.place(from, out);
             }
             // A stand may be said twice; a new leader has answered by its first append.
-            Body::Stand(_) if !self.is_leader() => self.answer(from, out),
-            // Somebody who missed the change of reign asks where he stands.
-            Body::Ack { member: true, .. } if self.is_leader() => self.place(from, out),
+            Body::Stand(_) | Body::Canvass { .. } if !self.is_leader() => {
+                self.answer(from, support, out);
+            }
             _ => {}
         }
     }
@@ -284,15 +324,16 @@ impl Group {
     }
 
     /// States where this replica stands.
-    fn answer(&self, to: NodeId, out: &mut Vec<Effect>) {
-        self.send(to, Lane::Ordinary, Body::Ack { last: self.last, member: true }, out);
+    fn answer(&self, to: NodeId, support: &dyn Support, out: &mut Vec<Effect>) {
+        let body = Body::Ack { last: self.last, member: true, epoch: support.epoch(to) };
+        self.send(to, Lane::Ordinary, body, out);
     }
 
     /// States where this follower stands to `leader`, whom routes name: a link is new, or a
     /// while has passed without a word. A leader that has it in no config dismisses it.
-    pub fn state(&self, leader: NodeId, out: &mut Vec<Effect>) {
+    pub fn state(&self, leader: NodeId, support: &dyn Support, out: &mut Vec<Effect>) {
         if !self.is_leader() && leader != self.me {
-            self.answer(leader, out);
+            self.answer(leader, support, out);
         }
     }
 
@@ -323,11 +364,18 @@ impl Group {
     fn reign(&mut self, stood_for: NodeId, out: &mut Vec<Effect>) {
         self.drop_aside(out);
         self.voted = self.me;
+        self.acknowledged = None;
+        self.resigned = None;
         let others = self.config.voters.iter().chain(&self.config.learners);
-        let others = others.copied().filter(|node| *node != self.me);
-        self.role = Role::Leader(Box::new(Reign::new(others, stood_for, self.last)));
+        let others: Vec<NodeId> = others.copied().filter(|node| *node != self.me).collect();
+        self.role = Role::Leader(Box::new(Reign::new(&others, stood_for, self.last)));
         out.push(Effect::Leads);
         self.append_change(ChangeKind::Empty, None, out);
+        for node in others {
+            if node != stood_for {
+                self.ask(node, out);
+            }
+        }
     }
 
     fn append_change(
@@ -343,7 +391,9 @@ impl Group {
 
 impl Group {
     /// What a node without a replica makes of a message: a fresh replica that takes it in, or
-    /// the answer to the sender, if any.
+    /// the answer to the sender, if any. `before` is the era and term of the replica that this node
+    /// had when it was dropped, if it had one: what it forgot with it, it must not undo. Who leads
+    /// by less is told so, and begins nothing here.
     ///
     /// # Errors
     ///
@@ -352,13 +402,15 @@ impl Group {
         me: NodeId,
         from: NodeId,
         message: &SlotMessage,
+        before: Option<(Era, Term)>,
     ) -> Result<Self, Option<Box<Effect>>> {
-        let SlotMessage { slot, era, term, ref body } = *message;
+        let SlotMessage { slot, ref body, .. } = *message;
+        let said = (message.era, message.term);
+        let (era, term) = before.map_or(said, |before| before.max(said));
         match body {
-            Body::Open { .. } => Ok(Self::learn(me, slot, era, term)),
-            Body::Append { .. } | Body::Close { .. } => {
-                let body = Body::Ack { last: Version::ZERO, member: false };
-                let message = SlotMessage { slot, era, term, body };
+            Body::Open { .. } if said == (era, term) => Ok(Self::learn(me, from, slot, era, term)),
+            Body::Append { .. } | Body::Open { .. } | Body::Close { .. } => {
+                let message = SlotMessage { slot, era, term, body: NOT_HELD };
                 Err(Some(Box::new(Effect::Send { to: from, lane: Lane::Ordinary, message })))
             }
             _ => Err(None),

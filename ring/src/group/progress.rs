@@ -34,6 +34,9 @@ pub(super) struct Progress {
     /// Changes stay behind the snapshot on the bulk link until everything sent is acknowledged:
     /// on the other link they could overtake it.
     pub(super) lane: Lane,
+    /// The epoch under which its node supported this one when it acknowledged a change of this
+    /// term.
+    pub(super) epoch: Option<u64>,
     /// It has come further since the last [`super::Group::resume`].
     pub(super) heard: bool,
 }
@@ -46,6 +49,7 @@ impl Progress {
             acked: Version::ZERO,
             sent: Version::ZERO,
             lane: Lane::Ordinary,
+            epoch: None,
             heard: true,
         }
     }

@@ -7,7 +7,7 @@ use piccolo_schema::slot_message::{Body, Records, SlotMessage};
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
 
-use super::{Effect, Group, Lane, Step};
+use super::{Effect, Group, Lane, Step, Unbroken};
 
 const NODES: usize = 3;
 const RING: u64 = 1;
@@ -128,13 +128,13 @@ impl World {
         let mut out = Vec::new();
         let replica = &mut self.replicas[to];
         if replica.group.is_none() {
-            match Group::answer_unheld(id(to), id(from), &message) {
+            match Group::answer_unheld(id(to), id(from), &message, None) {
                 Ok(group) => replica.group = Some(group),
                 Err(effect) => out.extend(effect.map(|effect| *effect)),
             }
         }
         if let Some(group) = &mut replica.group {
-            group.receive(id(from), message, RING, &mut out);
+            group.receive(id(from), message, RING, &Unbroken, &mut out);
         }
         self.run(to, out);
     }
@@ -220,9 +220,9 @@ impl World {
         for node in 0..NODES {
             let Some(group) = &mut self.replicas[node].group else { continue };
             let mut out = Vec::new();
-            group.resume(&mut out);
+            group.resume(&Unbroken, &mut out);
             if let Some(leader) = leader {
-                group.state(id(leader), &mut out);
+                group.state(id(leader), &Unbroken, &mut out);
             }
             self.run(node, out);
         }
@@ -337,15 +337,27 @@ fn a_change_lost_on_a_link_that_stays_open_is_sent_again_though_others_follow() 
 /// A snapshot that will never be whole is given back, or its memory would be held for ever.
 #[test]
 fn a_snapshot_of_a_reign_that_is_over_is_given_back() {
-    let mut follower = Group::learn(id(1), Slot::default(), Era::FIRST, Term(1));
+    let mut follower = Group::learn(id(1), id(0), Slot::default(), Era::FIRST, Term(1));
     let (era, mut out) = (follower.era(), Vec::new());
     let message =
         |term: u32, body| SlotMessage { slot: Slot::default(), era, term: Term(term), body };
-    follower.receive(id(0), message(1, Body::Open { snapshot: 1, ring: RING }), RING, &mut out);
+    follower.receive(
+        id(0),
+        message(1, Body::Open { snapshot: 1, ring: RING }),
+        RING,
+        &Unbroken,
+        &mut out,
+    );
     assert!(out.contains(&Effect::BeginAside));
     out.clear();
     let (prev, committed, changes) = (Version::ZERO, Version::ZERO, Vec::new());
-    follower.receive(id(2), message(2, Body::Append { prev, committed, changes }), RING, &mut out);
+    follower.receive(
+        id(2),
+        message(2, Body::Append { prev, committed, changes }),
+        RING,
+        &Unbroken,
+        &mut out,
+    );
     assert_eq!(out[0], Effect::DropAside);
 }
 
@@ -359,12 +371,18 @@ fn a_snapshot_refused_because_it_is_late_is_given_back() {
     assert!(last.term == term && last.seq > 0);
     let message = |body| SlotMessage { slot: Slot::default(), era, term, body };
     let mut out = Vec::new();
-    follower.receive(id(0), message(Body::Open { snapshot: 9, ring: RING }), RING, &mut out);
+    follower.receive(
+        id(0),
+        message(Body::Open { snapshot: 9, ring: RING }),
+        RING,
+        &Unbroken,
+        &mut out,
+    );
     out.clear();
     let config = follower.config().clone();
     let (early, snapshot) = (Version { term, seq: last.seq - 1 }, 9);
     let close = Body::Close { snapshot, last: early, committed: early, config };
-    follower.receive(id(0), message(close), RING, &mut out);
+    follower.receive(id(0), message(close), RING, &Unbroken, &mut out);
     assert_eq!((&out[0], follower.last()), (&Effect::DropAside, last));
 }
 
@@ -419,7 +437,7 @@ fn a_revival_fences_the_era_before() {
     let heard = (old.era(), old.term());
     let new = Group::create(id(1), Slot::default(), Some(heard));
     assert!(new.era() > old.era() && new.next_version() > old.next_version());
-    new.state(id(0), &mut out);
+    new.state(id(0), &Unbroken, &mut out);
     assert!(out.is_empty(), "a leader states nothing");
     let mut revived = Group::create(id(2), Slot::default(), None);
     let before = revived.last();
@@ -429,10 +447,10 @@ fn a_revival_fences_the_era_before() {
         slot: Slot::default(),
         era: revived.era(),
         term: revived.term(),
-        body: Body::Ack { last: revived.last(), member: true },
+        body: Body::Ack { last: revived.last(), member: true, epoch: 1 },
     };
     out.clear();
-    old.receive(id(2), word, RING, &mut out);
+    old.receive(id(2), word, RING, &Unbroken, &mut out);
     assert_eq!(out, [Effect::Deposed, Effect::Void]);
     assert!(!old.serves() && !old.is_leader());
 }

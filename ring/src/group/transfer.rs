@@ -4,11 +4,11 @@
 //! target to stand. That message is its vote in the next term, so it never serves again in this
 //! one. The target leads as soon as that vote and its own are a majority.
 
-use piccolo_schema::ids::{NodeId, Term, Version};
+use piccolo_schema::ids::{NodeId, Term};
 use piccolo_schema::slot_message::Body;
 
 use super::progress::Stage;
-use super::{Effect, Group, Lane, Role};
+use super::{Effect, Group, Lane, Role, Support};
 
 /// A transfer that has been decided on but not yet stood for.
 #[derive(Debug)]
@@ -16,6 +16,15 @@ pub(super) struct Transfer {
     pub(super) to: NodeId,
     /// It was waiting already when [`Group::resume`] was last called.
     pub(super) overdue: bool,
+}
+
+/// A term that this replica gave up. It waits for the one who leads next.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Resigned {
+    to: NodeId,
+    term: Term,
+    /// The stand has been said again once.
+    overdue: bool,
 }
 
 impl Group {
@@ -27,14 +36,6 @@ impl Group {
             self.alone = false;
         }
         self.stand_if_due(out);
-    }
-
-    /// Whether this replica has given its term up to another and not yet heard of the next one.
-    fn gave_up(&self) -> bool {
-        !self.is_leader()
-            && !self.leader().is_some()
-            && self.voted.is_some()
-            && self.voted != self.me
     }
 
     /// Calls a transfer off that has not been stood for. Returns whether there was one; the slot
@@ -61,6 +62,7 @@ impl Group {
         let given_up = self.term;
         self.follow(given_up.next(), NodeId::NONE, out);
         self.voted = to;
+        self.resigned = Some(Resigned { to, term: given_up, overdue: false });
         self.send_as(given_up, to, Lane::Ordinary, Body::Stand(self.last), out);
     }
 
@@ -74,37 +76,15 @@ impl Group {
         }
     }
 
-    /// Says the stand again to whom this replica gave its term: the link may have been lost.
-    pub(super) fn repeat_stand(&self, out: &mut Vec<Effect>) {
-        if self.gave_up() {
-            let given_up = Term(self.term.0 - 1);
-            let body = Body::Stand(self.last);
-            self.send_as(given_up, self.voted, Lane::Ordinary, body, out);
+    /// Says the stand again to whom this replica gave its term, since the link may have been lost.
+    /// Later it stands itself, since the target may be gone: nobody else led since, so whoever is
+    /// behind the reads of this one's last term is behind itself.
+    pub(super) fn repeat_stand(&mut self, support: &dyn Support, out: &mut Vec<Effect>) {
+        let Some(Resigned { to, term, overdue }) = &mut self.resigned else { return };
+        let (to, given_up, late) = (*to, *term, std::mem::replace(overdue, true));
+        if late || self.term != given_up.next() {
+            return self.stand(support, out);
         }
-    }
-
-    pub(super) fn receive_stand(&mut self, from: NodeId, last: Version, out: &mut Vec<Effect>) {
-        if self.is_leader() {
-            return;
-        }
-        let majority = self.config.majority() <= 2;
-        let able = self.config.has_voter(self.me) && self.config.has_voter(from);
-        if able && majority && self.last == last {
-            self.follow(self.term.next(), NodeId::NONE, out);
-            return self.reign(from, out);
-        }
-        // Both votes of the term given up are spent; this one's in the term after goes back.
-        self.follow(self.term.next().next(), NodeId::NONE, out);
-        self.voted = from;
-        self.send(from, Lane::Ordinary, Body::Yield(self.last), out);
-    }
-
-    /// The target cannot lead and votes for this replica in the term of its message.
-    pub(super) fn receive_yield(&mut self, from: NodeId, last: Version, out: &mut Vec<Effect>) {
-        let free = !self.voted.is_some() || self.voted == self.me;
-        let majority = self.config.majority() <= 2 && self.config.has_voter(from);
-        if !self.is_leader() && free && majority && self.last >= last {
-            self.reign(from, out);
-        }
+        self.send_as(given_up, to, Lane::Ordinary, Body::Stand(self.last), out);
     }
 }

@@ -146,7 +146,11 @@ fn read_slot_message(message: wire::slot_message::Reader<'_>) -> Result<SlotMess
         }
         w::Ack(ack) => {
             let ack = ack?;
-            Body::Ack { last: read_version(ack.get_last()?)?, member: ack.get_member() }
+            Body::Ack {
+                last: read_version(ack.get_last()?)?,
+                member: ack.get_member(),
+                epoch: ack.get_epoch(),
+            }
         }
         w::Open(open) => {
             let open = open?;
@@ -166,7 +170,15 @@ fn read_slot_message(message: wire::slot_message::Reader<'_>) -> Result<SlotMess
             }
         }
         w::Stand(last) => Body::Stand(read_version(last?)?),
-        w::Yield(last) => Body::Yield(read_version(last?)?),
+        w::Canvass(canvass) => {
+            let canvass = canvass?;
+            Body::Canvass {
+                pre: canvass.get_pre(),
+                last: read_version(canvass.get_last()?)?,
+                given_up: read_term(canvass.get_given_up())?,
+            }
+        }
+        w::Vote(pre) => Body::Vote { pre },
         w::Dismiss(version) => Body::Dismiss(version),
     };
     Ok(SlotMessage {

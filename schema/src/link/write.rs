@@ -306,9 +306,10 @@ fn write_slot_message(mut to: wire::slot_message::Builder<'_>, message: &SlotMes
                 write_change(list.reborrow().get(i as u32), change);
             }
         }
-        Body::Ack { last, member } => {
+        Body::Ack { last, member, epoch } => {
             let mut ack = to.init_ack();
             ack.set_member(*member);
+            ack.set_epoch(*epoch);
             write_version(ack.init_last(), *last);
         }
         Body::Open { snapshot, ring } => {
@@ -329,7 +330,13 @@ fn write_slot_message(mut to: wire::slot_message::Builder<'_>, message: &SlotMes
             write_config(close.init_config(), config);
         }
         Body::Stand(last) => write_version(to.init_stand(), *last),
-        Body::Yield(last) => write_version(to.init_yield(), *last),
+        Body::Canvass { pre, last, given_up } => {
+            let mut canvass = to.init_canvass();
+            canvass.set_pre(*pre);
+            canvass.set_given_up(given_up.0);
+            write_version(canvass.init_last(), *last);
+        }
+        Body::Vote { pre } => to.set_vote(*pre),
         Body::Dismiss(version) => to.set_dismiss(*version),
     }
 }
