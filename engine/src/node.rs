@@ -4,6 +4,7 @@
 //! Pure like the shard: the reactor drives it in a node, the simulator in tests.
 
 mod action;
+mod review;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
@@ -13,11 +14,10 @@ use std::time::Duration;
 use piccolo_gossip::{
     Action as GossipAction, Event, Gossip, Keys, Member, Reject, RemoveError, State,
 };
-use piccolo_ring::placement::{Candidate, Placement};
 use piccolo_schema::ids::{ClusterId, NodeId};
 use piccolo_schema::time::Moment;
 
-use crate::shard::{Control, Members, NodeView, PeerView, Wish};
+use crate::shard::{Control, Members, Wish};
 
 pub use action::{NodeAction, Stop};
 
@@ -365,129 +365,5 @@ impl Node {
             }
             Event::Fatal(fatal) => self.actions.push_back(NodeAction::Stop(Stop::Fatal(fatal))),
         }
-    }
-
-    /// Whether a member has been dead for longer than the grace.
-    fn given_up(&self, member: &Member, now: Moment) -> bool {
-        member.state == State::Dead && now.since(member.since) >= self.config.down_grace
-    }
-
-    /// Works out anew what the shards must know, and tells them what is news.
-    fn review(&mut self, now: Moment) {
-        if !self.gossip.cluster().is_some() {
-            return;
-        }
-        let members = self.view(now);
-        self.write_off(&members, now);
-        if members != *self.members {
-            self.members = Arc::new(members);
-            self.actions.push_back(NodeAction::Control(Control::Members(self.members.clone())));
-        }
-        let candidates: Vec<Candidate> = self
-            .gossip
-            .members()
-            .filter(|member| {
-                member.said == State::Alive
-                    && member.state != State::Left
-                    && !self.given_up(member, now)
-                    // Who was dead before this node came has its grace behind it, or soon.
-                    && (member.state.is_live() || self.seen_live.contains(&member.id))
-                    // The dead may come back in their grace, but not in the time of a leaver.
-                    && (!self.leaving || member.state.is_live())
-            })
-            .map(|member| Candidate {
-                name: member.name.clone(),
-                id: member.id,
-                zone: member.zone.clone(),
-                weight: member.weight,
-            })
-            .collect();
-        if candidates != self.wish.placement.candidates() {
-            if self.wish.settled {
-                self.unsettled_since = now;
-            }
-            self.changed = now;
-            let placement = Placement::new(&candidates, self.config.replicas);
-            self.tell_wish(Wish { placement, settled: false, leaving: self.leaving });
-        } else if !self.wish.settled {
-            let quiet =
-                now.since(self.changed) >= QUIET || now.since(self.unsettled_since) >= QUIET_MAX;
-            if quiet {
-                let placement = Placement::new(&candidates, self.config.replicas);
-                self.tell_wish(Wish { placement, settled: true, leaving: self.leaving });
-            }
-        }
-    }
-
-    /// Notes who need not count any more, and says so if what is left is no majority.
-    fn write_off(&mut self, members: &Members, now: Moment) {
-        let mut absent = 0;
-        for member in self.gossip.members() {
-            if member.state.is_live() {
-                self.written_off.remove(&member.id);
-                continue;
-            }
-            // Who was dead before this node came is as long dead as for the others, or nearly. Not
-            // before all parts of the table are here: a part may look like a majority.
-            let before_us = !self.seen_live.contains(&member.id) && self.wish.settled;
-            let given_up = self.given_up(member, now);
-            absent += usize::from(given_up);
-            if members.majority && (given_up || before_us) && member.state == State::Dead {
-                self.written_off.insert(member.id);
-            }
-        }
-        if members.majority || absent == 0 {
-            self.told_of_minority = false;
-        } else if !std::mem::replace(&mut self.told_of_minority, true) {
-            self.actions.push_back(NodeAction::Warn(format!(
-                "{absent} members are gone, and those seen are no majority: slots that only the \
-                 former held stay away until more than half of all are seen; start those that are \
-                 gone again under their names, or give them up with `piccolo remove NAME`"
-            )));
-        }
-    }
-
-    fn tell_wish(&mut self, wish: Wish) {
-        self.wish = Arc::new(wish);
-        self.actions.push_back(NodeAction::Control(Control::Wish(self.wish.clone())));
-    }
-
-    fn view(&self, now: Moment) -> Members {
-        let me = self.gossip.me().id;
-        let mut gone = self.superseded.clone();
-        let (mut nodes, mut peers, mut live, mut all) = (Vec::new(), Vec::new(), 0, 0);
-        let mut lowest_is_live = None;
-        for member in self.gossip.members() {
-            let left = member.state == State::Left;
-            if left || self.given_up(member, now) {
-                gone.insert(member.id);
-            } else if member.id != me {
-                peers.push(PeerView { id: member.id, address: member.peer });
-            }
-            if !left {
-                nodes.push(node_view(member));
-            }
-            if !left && !self.written_off.contains(&member.id) {
-                all += 1;
-                live += usize::from(member.state.is_live());
-                lowest_is_live.get_or_insert(member.state.is_live());
-            }
-        }
-        let majority = 2 * live > all || (2 * live == all && lowest_is_live == Some(true));
-        Members { nodes, peers, gone, majority }
-    }
-}
-
-fn node_view(member: &Member) -> NodeView {
-    NodeView {
-        id: member.id,
-        name: member.name.clone(),
-        client: member.client,
-        cluster_client: member.cluster_client,
-        peer: member.peer,
-        state: member.state,
-        zone: member.zone.clone(),
-        weight: member.weight,
-        shards: member.shards,
     }
 }
