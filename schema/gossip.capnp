@@ -56,6 +56,7 @@ struct Refuse {
     nameTaken @0 :Address; # a live node at that address has your name
     stale @1 :UInt64;      # your name was here with this generation: yours must be higher
     version @2 :Versions;  # what all members speak; you speak none of it
+    full @3 :UInt32;       # the cluster has so many members and takes no more
   }
 }
 

@@ -14,5 +14,6 @@ pub mod io;
 pub mod keyspace;
 pub mod node;
 pub mod resp;
+mod seldom;
 pub mod shard;
 pub mod store;

@@ -43,6 +43,8 @@ const NO_CLUSTER: &str = "no cluster found yet: no member at the addresses of --
                           not as many nodes as --expect says have found each other (do they run? \
                           does UDP get through? have all the same --cluster-key?)";
 
+const FULL: &str = "remove those that are dead with `piccolo remove NAME`; this node asks again";
+
 /// What the node does about members beyond gossip.
 #[derive(Clone, Copy, Debug)]
 pub struct NodeConfig {
@@ -84,6 +86,8 @@ pub struct Node {
     told_of_minority: bool,
     /// When the operator is to be told next that no cluster is found.
     told_at: Moment,
+    /// Who said that a cluster has no room for this node, and how many members it takes.
+    full: Option<(SocketAddr, u32)>,
     /// Since when no member serves, though this node is in a cluster.
     unserved_since: Option<Moment>,
     members: Arc<Members>,
@@ -113,6 +117,7 @@ impl Node {
             written_off: BTreeSet::new(),
             told_of_minority: false,
             told_at: now + NO_CLUSTER_TOLD_AFTER,
+            full: None,
             unserved_since: None,
             members: Arc::default(),
             wish: Arc::default(),
@@ -280,7 +285,10 @@ impl Node {
         self.pump(now);
         if now >= self.told_at && !self.gossip.cluster().is_some() && !self.stopped {
             self.told_at = now + NO_CLUSTER_TOLD_EVERY;
-            self.actions.push_back(NodeAction::Warn(NO_CLUSTER.into()));
+            self.actions.push_back(NodeAction::Warn(self.full.take().map_or_else(
+                || NO_CLUSTER.into(),
+                |(by, max)| format!("the cluster at {by} takes {max} members and is full: {FULL}"),
+            )));
         }
         // Nobody is left to take anything, or everything is taken.
         if self.leaving && (self.nobody_is_left() || self.farewell_over(now)) {
@@ -363,6 +371,7 @@ impl Node {
             Event::CreateRefused { by } => {
                 self.actions.push_back(NodeAction::Stop(Stop::CreateRefused { by }));
             }
+            Event::Full { by, members_max } => self.full = Some((by, members_max)),
             Event::Fatal(fatal) => self.actions.push_back(NodeAction::Stop(Stop::Fatal(fatal))),
         }
     }

@@ -46,6 +46,14 @@ pub enum Event {
         /// Who answered.
         by: SocketAddr,
     },
+    /// The cluster has no room for this node, which asks again and again; whoever runs it should
+    /// be told that dead members have to be removed first.
+    Full {
+        /// Who said so.
+        by: SocketAddr,
+        /// Members that it takes.
+        members_max: u32,
+    },
     /// This node must not go on. The core has stopped; the process should exit with 2.
     Fatal(Fatal),
 }

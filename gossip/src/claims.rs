@@ -74,7 +74,7 @@ impl Gossip {
         if claim.state == State::Left && claim.said == State::Left {
             return;
         }
-        if self.table.len() >= self.config.members_max {
+        if !self.table.has_room(self.config.members_max) {
             self.stats.claims_ignored += 1;
             return;
         }

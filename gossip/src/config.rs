@@ -118,7 +118,7 @@ pub struct Config {
     /// Default 1 s, in which each seed is asked five times. Longer makes a second cluster under
     /// loss less likely and every first start slower.
     pub create_wait: Duration,
-    /// Members held at most, dead and left ones among them.
+    /// Members held at most, dead ones among them; and as many of those who left.
     ///
     /// Default 4096. Bounds memory (about 300 bytes each) against a flood of invented names;
     /// further ones are refused.

@@ -15,8 +15,8 @@ use crate::timers::Timer;
 /// Updates considered for one datagram: more than fit.
 const CANDIDATES: usize = 24;
 
-/// Members told directly when this node says good-bye. A few suffice to spread it, and more than
-/// three must be lost for it to go unheard.
+/// Datagrams that say good-bye. As many members are told, or few of them several times, so that
+/// all of these must be lost for it to go unheard.
 const GOOD_BYES: usize = 8;
 
 /// Members about whom there is news. What is sent is what the table says at that time.
@@ -158,7 +158,8 @@ impl Gossip {
     /// Tells several members our last word.
     pub(crate) fn say_good_bye(&mut self) {
         let last = self.me().clone();
-        for (to, id) in self.random_peers(GOOD_BYES, |_| true) {
+        let told = self.random_peers(GOOD_BYES, |_| true);
+        for (to, id) in told.iter().cycle().take(told.len().max(GOOD_BYES)).copied() {
             self.send(to, id, Body::Gossip, vec![last.clone()]);
         }
     }

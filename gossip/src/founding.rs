@@ -10,17 +10,18 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use piccolo_schema::ids::ClusterId;
+use piccolo_schema::ids::{ClusterId, NodeId};
 use piccolo_schema::time::Moment;
 
 use crate::claims::Source;
 use crate::gossip::{Gossip, Phase};
+use crate::join::common;
 use crate::member::Member;
 use crate::message::{Ballot, Body, Join};
 use crate::reject::Reject;
 
 /// Nodes without a cluster remembered at most.
-const FOUNDERS_MAX: usize = 256;
+pub(crate) const FOUNDERS_MAX: usize = 256;
 
 /// This node's part, and what it knows of the others'.
 #[derive(Clone, Debug, Default)]
@@ -104,6 +105,10 @@ impl Gossip {
         if self.is_us(&claim.name) {
             return Err(Reject::NoCluster);
         }
+        let (theirs, ours) = (claim.protocol, self.me().protocol);
+        if common(theirs, ours).is_none() {
+            return Err(Reject::Version { theirs, ours });
+        }
         self.drop_silent(now);
         let founders = &self.founding.founders;
         let first = founders.get(&claim.name).is_none_or(|known| {
@@ -142,7 +147,7 @@ impl Gossip {
                 || self.founding.founders.contains_key(&other.name)
                 || self.seeds.contains(&other.peer);
             if !known {
-                self.send_join(other.peer);
+                self.send_join(other.peer, NodeId::NONE);
             }
         }
     }
@@ -174,7 +179,10 @@ impl Gossip {
         let (part, needed) = founding.electors(self.expect);
         let lowest = part.iter().all(|founder| founder.claim.name > self.name);
         let open = founding.promised.node == self.id;
-        if part.len() + 1 < needed || !lowest || open || now < founding.stand_after {
+        let mut versions = part.iter().map(|founder| founder.claim.protocol);
+        let speak = versions.try_fold(self.me().protocol, common).is_some();
+        let ready = part.len() + 1 >= needed && lowest && speak;
+        if !ready || open || now < founding.stand_after {
             return false;
         }
         let highest = part.iter().map(|founder| founder.join.promised.round).max().unwrap_or(0);

@@ -189,7 +189,7 @@ impl Gossip {
         if matches!(self.phase, Phase::Seeking { .. }) {
             for seed in self.seeds.clone() {
                 if !known.contains(&seed) {
-                    self.send_join(seed);
+                    self.send_join(seed, NodeId::NONE);
                 }
             }
         }
@@ -214,7 +214,10 @@ impl Gossip {
     ) -> Result<(), Reject> {
         self.stats.datagrams_in += 1;
         self.stats.bytes_in += datagram.len() as u64;
-        let result = self.read(datagram).and_then(|message| self.take_in(now, from, message));
+        let result = self.read(datagram).and_then(|(message, number)| {
+            self.check_time(from, &message, number)?;
+            self.take_in(now, from, message)
+        });
         result.inspect_err(|reject| self.stats.count(reject))
     }
 
@@ -307,8 +310,8 @@ impl Gossip {
         }
     }
 
-    /// Says good-bye to several members at once and stops. Nothing is repeated after it: where
-    /// all of those datagrams are lost, this node will be held dead instead.
+    /// Says good-bye in eight datagrams at once and stops. Where all of them are lost, this node
+    /// will be held dead instead.
     pub fn left(&mut self, now: Moment) {
         if self.phase == Phase::Member {
             self.speak(now, State::Left);
@@ -397,16 +400,15 @@ impl Gossip {
         count
     }
 
-    fn read(&mut self, datagram: &[u8]) -> Result<Message, Reject> {
+    /// What a datagram says, and under which number.
+    fn read(&self, datagram: &[u8]) -> Result<(Message, u64), Reject> {
         let (bytes, bytes_max) = (datagram.len(), self.config.datagram_bytes_max);
         if bytes > bytes_max {
             return Err(Reject::TooLong { bytes, bytes_max });
         }
         let (datagram, number) = self.seal.open(datagram)?;
         let message = wire::decode(datagram).map_err(Reject::Malformed)?;
-        self.seal.forget(self.config.members_max, |id| self.table.with_id(id).is_some());
-        self.seal.first_time(message.from, number)?;
-        Ok(message)
+        Ok((message, number))
     }
 }
 

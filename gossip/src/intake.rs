@@ -9,7 +9,7 @@ use crate::action::Fatal;
 use crate::claims::Source;
 use crate::gossip::{Gossip, Phase};
 use crate::join::newcomer;
-use crate::member::State;
+use crate::member::{Member, State};
 use crate::message::{Body, Message};
 use crate::reject::{Malformed, Reject};
 
@@ -22,9 +22,6 @@ impl Gossip {
     ) -> Result<(), Reject> {
         if self.phase == Phase::Stopped {
             return Err(Reject::Stopped);
-        }
-        if message.from == self.id {
-            return Err(Reject::FromOurselves);
         }
         match (self.cluster.is_some(), message.cluster.is_some()) {
             (false, false) => self.seeker_says(now, from, &message),
@@ -66,11 +63,11 @@ impl Gossip {
                 Ok(())
             }
             Body::Refuse(why) if seeking && message.to == self.id => {
-                self.refused(now, from, why);
+                self.refused(now, (from, message.from), why);
                 Ok(())
             }
             Body::Ping(_) | Body::Ack { .. } | Body::Gossip | Body::Digest(_) => {
-                self.hear_of_a_cluster(from);
+                self.hear_of_a_cluster(from, message.from);
                 Err(Reject::NoCluster)
             }
             _ => Err(Reject::NoCluster),
@@ -100,16 +97,19 @@ impl Gossip {
     }
 
     /// The sender is of another cluster. If that counts us as its own, we must not go on: one of
-    /// the two is a mistake. An old address of its dead does not count, since addresses pass from
-    /// one machine to another; a name does.
+    /// the two is a mistake. And if it asks who we are, it is told whether we count it as ours.
     fn foreigner_says(&mut self, from: SocketAddr, message: &Message) -> Result<(), Reject> {
         let cluster = message.cluster;
-        let claimed = message.updates.iter().any(|claim| {
-            claim.state != State::Left
-                && (claim.name == self.name || (claim.peer == self.peer && claim.state.is_live()))
-        });
-        if claimed {
+        if message.updates.iter().any(|claim| counts_as(claim, &self.name, self.peer)) {
             self.fatal(Fatal::ForeignCluster { cluster, by: from });
+        } else if let Body::Ping(sequence) = message.body
+            && message.to == self.id
+        {
+            let held = self.table.iter().find(|held| counts_as(held, &message.from_name, from));
+            if let Some(held) = held.cloned() {
+                let ack = Body::Ack { sequence, by: self.id };
+                self.send(from, message.from, ack, vec![held]);
+            }
         }
         Err(Reject::ForeignCluster { cluster })
     }
@@ -216,6 +216,13 @@ impl Gossip {
     fn check_addressee(&self, to: NodeId) -> Result<(), Reject> {
         if to == self.id || !to.is_some() { Ok(()) } else { Err(Reject::NotForUs { to }) }
     }
+}
+
+/// Whether a claim is about who has this name or lives at this address. An old address of a dead
+/// member does not count, since addresses pass from one machine to another; a name does.
+fn counts_as(claim: &Member, name: &str, peer: SocketAddr) -> bool {
+    claim.state != State::Left
+        && (claim.name == name || (claim.peer == peer && claim.state.is_live()))
 }
 
 #[cfg(test)]

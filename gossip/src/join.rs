@@ -65,14 +65,14 @@ impl Gossip {
         addresses.dedup();
         let (drawn, _) = addresses.partial_shuffle(&mut self.rng, ASKED_AT_ONCE);
         for to in drawn.iter().copied() {
-            self.send_join(to);
+            self.send_join(to, NodeId::NONE);
         }
     }
 
-    pub(crate) fn send_join(&mut self, to: SocketAddr) {
+    pub(crate) fn send_join(&mut self, to: SocketAddr, to_id: NodeId) {
         let join = self.founding.join(self.expect, false);
         let updates = self.introduction();
-        self.send(to, NodeId::NONE, Body::Join(join), updates);
+        self.send(to, to_id, Body::Join(join), updates);
     }
 
     /// Ourselves, and a few founders that we have found.
@@ -97,13 +97,15 @@ impl Gossip {
             return Ok(());
         }
         let versions = self.versions();
-        if claim.protocol.1 < versions.0 || claim.protocol.0 > versions.1 {
+        if common(versions, claim.protocol).is_none() {
             self.refuse(from, id, Refusal::Version(versions));
             return Ok(());
         }
         let known = self.table.get(&claim.name);
-        if known.is_none() && self.table.len() >= self.config.members_max {
-            return Err(Reject::Full { members_max: self.config.members_max });
+        let members_max = self.config.members_max;
+        if known.is_none() && !self.table.has_room(members_max) {
+            self.refuse(from, id, Refusal::Full(u32::try_from(members_max).unwrap_or(u32::MAX)));
+            return Err(Reject::Full { members_max });
         }
         match known.filter(|known| known.id != id) {
             Some(known) if known.state.is_live() && known.peer != claim.peer => {
@@ -143,7 +145,7 @@ impl Gossip {
     }
 
     /// Takes in that a cluster did not.
-    pub(crate) fn refused(&mut self, now: Moment, from: SocketAddr, why: Refusal) {
+    pub(crate) fn refused(&mut self, now: Moment, (from, id): (SocketAddr, NodeId), why: Refusal) {
         match why {
             Refusal::NameTaken(by) => self.fatal(Fatal::NameTaken { by }),
             Refusal::Version(theirs) => {
@@ -154,19 +156,27 @@ impl Gossip {
                 let mut claim = self.me().clone();
                 claim.generation = claim.generation.max(generation.saturating_add(1));
                 self.mark(now, claim);
-                self.send_join(from);
+                self.send_join(from, id);
             }
+            // It asks on: there is room again once the dead are removed.
+            Refusal::Full(members_max) => self.event(Event::Full { by: from, members_max }),
         }
     }
 
     /// Hears from a member of a cluster while in none. That is not for us, but tells us of it.
-    pub(crate) fn hear_of_a_cluster(&mut self, from: SocketAddr) {
+    pub(crate) fn hear_of_a_cluster(&mut self, from: SocketAddr, id: NodeId) {
         match self.phase {
             Phase::Asking { .. } => self.stop(Event::CreateRefused { by: from }),
-            Phase::Seeking { .. } => self.send_join(from),
+            Phase::Seeking { .. } => self.send_join(from, id),
             Phase::Member | Phase::Stopped => {}
         }
     }
+}
+
+/// The versions of the protocol in two ranges, if there are any.
+pub(crate) fn common(a: (u16, u16), b: (u16, u16)) -> Option<(u16, u16)> {
+    let (oldest, newest) = (a.0.max(b.0), a.1.min(b.1));
+    (oldest <= newest).then_some((oldest, newest))
 }
 
 /// The sender's own claim, which a join must begin with.

@@ -13,6 +13,9 @@
 #![forbid(unsafe_code)]
 
 mod action;
+#[cfg(test)]
+mod bounds;
+mod challenge;
 mod claims;
 mod config;
 mod dissemination;

@@ -150,6 +150,7 @@ pub(crate) fn is_reachable(address: SocketAddr) -> bool {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use piccolo_schema::ids::ClusterId;
 
     pub(crate) fn member(name: &str, id: u128) -> Member {
         let address = SocketAddr::from(([10, 0, 0, id as u8], 7380));
@@ -176,6 +177,19 @@ pub(crate) mod tests {
 
     /// A node that made a cluster alone and serves.
     pub(crate) fn alone(name: &str) -> crate::Gossip {
+        let mut gossip = started(name, crate::Start::Create(ClusterId(1)));
+        gossip.advance(Moment(0));
+        gossip.ready(Moment(0));
+        while gossip.next_action().is_some() {}
+        gossip
+    }
+
+    /// A node that looks for two others to found a cluster with.
+    pub(crate) fn seeking(name: &str) -> crate::Gossip {
+        started(name, crate::Start::Join { expect: 3, cluster_if_created: ClusterId(1) })
+    }
+
+    fn started(name: &str, start: crate::Start) -> crate::Gossip {
         let member = member(name, 200);
         let Member { id, generation, peer, client, cluster_client, admin, .. } = member;
         let Member { name, zone, weight, shards, .. } = member;
@@ -193,13 +207,7 @@ pub(crate) mod tests {
             protocol: piccolo_schema::limits::PROTOCOL,
             features: 0,
         };
-        let start = crate::Start::Create(piccolo_schema::ids::ClusterId(1));
-        let config = crate::Config::default();
-        let mut gossip = crate::Gossip::new(me, start, config, Moment(0), 1).unwrap();
-        gossip.advance(Moment(0));
-        gossip.ready(Moment(0));
-        while gossip.next_action().is_some() {}
-        gossip
+        crate::Gossip::new(me, start, crate::Config::default(), Moment(0), 1).unwrap()
     }
 
     #[test]

@@ -84,4 +84,6 @@ pub(crate) enum Refusal {
     Stale(u64),
     /// The versions of the protocol that all members speak; the newcomer speaks none of them.
     Version((u16, u16)),
+    /// The cluster has so many members and takes no more for now.
+    Full(u32),
 }

@@ -15,7 +15,7 @@ use crate::relay::Relays;
 use crate::timers::Timer;
 
 /// Pings outside the round whose answer is still waited for, at most; the oldest is given up.
-const ASKED_MAX: usize = 256;
+pub(crate) const ASKED_MAX: usize = 256;
 
 /// Who is probed now, who next, and for whom.
 #[derive(Clone, Debug)]
@@ -47,7 +47,15 @@ struct Probe {
 #[derive(Clone, Debug)]
 struct Asked {
     sequence: u32,
+    /// Who is meant, if that is known.
+    to: NodeId,
     began: Moment,
+}
+
+impl Asked {
+    fn is_answered(&self, sequence: u32, by: NodeId) -> bool {
+        self.sequence == sequence && (self.to == by || !self.to.is_some())
+    }
 }
 
 impl Probing {
@@ -64,6 +72,11 @@ impl Probing {
         }
     }
 
+    #[cfg(test)]
+    pub(crate) fn asked(&self) -> usize {
+        self.asked.len()
+    }
+
     pub(crate) fn number(&mut self) -> u32 {
         self.sequence = self.sequence.wrapping_add(1);
         self.sequence
@@ -73,7 +86,7 @@ impl Probing {
     pub(crate) fn expects(&self, sequence: u32, by: NodeId) -> bool {
         self.current.as_ref().is_some_and(|probe| (probe.sequence, probe.id) == (sequence, by))
             || self.relays.expect(sequence, by)
-            || self.asked.iter().any(|asked| asked.sequence == sequence)
+            || self.asked.iter().any(|asked| asked.is_answered(sequence, by))
     }
 
     /// Whether word is waited for that a helper heard nothing.
@@ -96,12 +109,12 @@ impl Probing {
     }
 
     /// A number for a ping outside the round, whose answer is waited for.
-    fn ask(&mut self, now: Moment) -> u32 {
+    fn ask(&mut self, now: Moment, to: NodeId) -> u32 {
         let sequence = self.number();
         if self.asked.len() >= ASKED_MAX {
             self.asked.pop_front();
         }
-        self.asked.push_back(Asked { sequence, began: now });
+        self.asked.push_back(Asked { sequence, to, began: now });
         sequence
     }
 }
@@ -188,13 +201,13 @@ impl Gossip {
 
     /// Pings outside the round.
     pub(crate) fn ping(&mut self, now: Moment, to: SocketAddr, to_id: NodeId) {
-        let sequence = self.probing.ask(now);
+        let sequence = self.probing.ask(now, to_id);
         self.send_with_news(to, to_id, Body::Ping(sequence));
     }
 
     /// Pings outside the round, directly and through others at once.
     pub(crate) fn ping_hard(&mut self, now: Moment, to: SocketAddr, to_id: NodeId) {
-        let sequence = self.probing.ask(now);
+        let sequence = self.probing.ask(now, to_id);
         self.send_with_news(to, to_id, Body::Ping(sequence));
         self.ask_helpers(sequence, to_id, to);
     }
@@ -230,7 +243,7 @@ impl Gossip {
             self.send_with_news(to, id, Body::Ack { sequence, by });
             return;
         }
-        let asked = self.probing.asked.iter().position(|asked| asked.sequence == sequence);
+        let asked = self.probing.asked.iter().position(|asked| asked.is_answered(sequence, by));
         if let Some(asked) = asked.and_then(|index| self.probing.asked.remove(index)) {
             self.conclude_trials(by, asked.began);
         }

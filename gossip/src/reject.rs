@@ -52,7 +52,17 @@ pub enum Reject {
         /// As configured.
         members_max: usize,
     },
-    /// Not sealed with a key of the cluster, or not for the first time.
+    /// From a node without a cluster that speaks no version of the protocol which we speak: it
+    /// takes no part in making one with us.
+    #[error("speaks versions {} to {} of the protocol, this node {} to {}", theirs.0, theirs.1,
+            ours.0, ours.1)]
+    Version {
+        /// Oldest and newest that the sender speaks.
+        theirs: (u16, u16),
+        /// Oldest and newest that this node speaks.
+        ours: (u16, u16),
+    },
+    /// Not sealed with a key of the cluster, or perhaps not for the first time.
     #[error("not authentic: {0}")]
     Unauthentic(#[from] crate::SealFault),
     /// This node has left or stopped.

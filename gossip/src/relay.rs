@@ -11,7 +11,7 @@ use crate::message::Body;
 use crate::timers::Timer;
 
 /// Pings made for others whose answer is still waited for, at most; the oldest is given up.
-const RELAYS_MAX: usize = 256;
+pub(crate) const RELAYS_MAX: usize = 256;
 
 /// Who asked, and under which number.
 pub(crate) type Asker = (SocketAddr, NodeId, u32);
@@ -34,6 +34,11 @@ struct Relay {
 impl Relays {
     pub(crate) const fn new() -> Self {
         Self { waiting: VecDeque::new() }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.waiting.len()
     }
 
     /// Whether an answer from `by` is waited for.

@@ -2,6 +2,7 @@
 //! one, and each is taken once.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fmt;
 
 use piccolo_schema::ids::NodeId;
@@ -64,6 +65,10 @@ pub enum SealFault {
     /// Taken before, or so old that nobody remembers.
     #[error("came before")]
     Replayed,
+    /// It may be of any time: we know nothing of its sender, and it is not addressed to this life
+    /// of ours. The sender was asked to address us, and what it wants is repeated anyway.
+    #[error("perhaps a recording: the sender was asked to show that it is there")]
+    Undated,
 }
 
 impl Keys {
@@ -175,17 +180,30 @@ impl Seal {
         Ok((message, u64::from_le_bytes(number)))
     }
 
-    /// Takes in the number of a datagram that was opened.
+    /// Takes in the number of a datagram that was opened. An unknown sender is heard only if it
+    /// addressed us: ids are drawn for a life, so that nothing of before ours bears it.
     ///
     /// # Errors
     ///
-    /// It came before.
-    pub(crate) fn first_time(&mut self, from: NodeId, number: u64) -> Result<(), SealFault> {
+    /// It came before, or may have.
+    pub(crate) fn first_time(
+        &mut self,
+        from: NodeId,
+        number: u64,
+        addressed: bool,
+    ) -> Result<(), SealFault> {
         if self.keys.is_none() {
             return Ok(());
         }
-        let window =
-            self.windows.entry(from).or_insert(Window { highest: 0, seen: [0; WINDOW_WORDS] });
+        let window = match self.windows.entry(from) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(_) if !addressed => return Err(SealFault::Undated),
+            // Whatever it said before may be a recording.
+            Entry::Vacant(new) => new.insert(Window {
+                highest: number.saturating_sub(1),
+                seen: [u64::MAX; WINDOW_WORDS],
+            }),
+        };
         if window.take(number) { Ok(()) } else { Err(SealFault::Replayed) }
     }
 
@@ -310,13 +328,26 @@ mod tests {
         assert_eq!(shown, "Keys(1)", "a key must not be shown");
     }
 
+    #[test]
+    fn a_stranger_is_heard_only_if_it_knows_us() {
+        let mut seal = seal(OLD);
+        assert_eq!(seal.first_time(NodeId(7), 3, false), Err(SealFault::Undated));
+        assert_eq!(seal.first_time(NodeId(7), 4, true), Ok(()));
+        assert_eq!(seal.first_time(NodeId(7), 5, false), Ok(()), "its numbers are known now");
+        for passed in [4, 3, 1, 0] {
+            let fault = Err(SealFault::Replayed);
+            assert_eq!(seal.first_time(NodeId(7), passed, true), fault, "{passed}");
+        }
+    }
+
     proptest! {
         #[test]
         fn each_number_is_taken_once(
             steps in prop::collection::vec(prop_oneof![0..40_u64, 0..3000_u64], 1..400),
         ) {
             let mut seal = seal(OLD);
-            let (mut taken, mut highest) = (BTreeSet::new(), 0);
+            prop_assert!(seal.first_time(NodeId(7), 1, true).is_ok());
+            let (mut taken, mut highest) = (BTreeSet::from([0, 1]), 1);
             for (index, step) in steps.into_iter().enumerate() {
                 let number = if index % 3 == 0 { highest + step } else {
                     u64::saturating_sub(highest, step)
@@ -324,7 +355,7 @@ mod tests {
                 let old = u64::saturating_sub(highest, number) >= WINDOW_BITS;
                 let fresh = !old && taken.insert(number);
                 highest = highest.max(number);
-                prop_assert_eq!(seal.first_time(NodeId(7), number).is_ok(), fresh);
+                prop_assert_eq!(seal.first_time(NodeId(7), number, true).is_ok(), fresh);
             }
         }
     }

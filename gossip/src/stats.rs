@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::reject::Reject;
+use crate::seal::SealFault;
 
 /// What this node's gossip has counted since it began. All only rise.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -27,6 +28,9 @@ pub struct Stats {
     pub rejects_unsolicited: u64,
     /// Rejected: no room in the table.
     pub rejects_full: u64,
+    /// Rejected: perhaps a recording, so the sender was asked to speak again. With keys each
+    /// newcomer and restart makes a few; a steady rise means somebody who repeats what he heard.
+    pub rejects_undated: u64,
     /// Rejected for another reason.
     pub rejects_other: u64,
     /// Probes started.
@@ -88,8 +92,12 @@ impl Stats {
             Reject::NotForUs { .. } => &mut self.rejects_not_for_us,
             Reject::Unsolicited { .. } => &mut self.rejects_unsolicited,
             Reject::Full { .. } => &mut self.rejects_full,
+            Reject::Unauthentic(SealFault::Undated) => &mut self.rejects_undated,
             Reject::Unauthentic(_) => &mut self.rejects_unauthentic,
-            Reject::FromOurselves | Reject::NoCluster | Reject::Stopped => &mut self.rejects_other,
+            Reject::FromOurselves
+            | Reject::NoCluster
+            | Reject::Version { .. }
+            | Reject::Stopped => &mut self.rejects_other,
         } += 1;
     }
 }

@@ -18,12 +18,14 @@ pub(crate) struct Table {
     /// The same by id.
     names: BTreeMap<NodeId, String>,
     live: usize,
+    left: usize,
     digests: [u64; RANGES],
 }
 
 impl Default for Table {
     fn default() -> Self {
-        Self { members: BTreeMap::new(), names: BTreeMap::new(), live: 0, digests: [0; RANGES] }
+        let (members, names) = (BTreeMap::new(), BTreeMap::new());
+        Self { members, names, live: 0, left: 0, digests: [0; RANGES] }
     }
 }
 
@@ -52,11 +54,12 @@ impl Table {
 
     /// Forgets members that no digest counts.
     pub(crate) fn forget(&mut self, mut unwanted: impl FnMut(&Member) -> bool) {
-        let names = &mut self.names;
+        let Self { names, left, .. } = self;
         self.members.retain(|_, member| {
             let stays = is_compared(member) || !unwanted(member);
             if !stays {
                 names.remove(&member.id);
+                *left -= 1;
             }
             stays
         });
@@ -67,8 +70,15 @@ impl Table {
         self.members.values()
     }
 
+    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.members.len()
+    }
+
+    /// Whether one more fits where `members_max` are taken. Who left takes no place; of those, too,
+    /// no more are remembered.
+    pub(crate) fn has_room(&self, members_max: usize) -> bool {
+        self.members.len() - self.left < members_max && self.left <= members_max
     }
 
     /// Members that may answer: neither dead nor left.
@@ -89,6 +99,9 @@ impl Table {
     fn count(&mut self, member: &Member, comes: bool) {
         if member.state.is_live() {
             self.live = if comes { self.live + 1 } else { self.live - 1 };
+        }
+        if member.state == State::Left {
+            self.left = if comes { self.left + 1 } else { self.left - 1 };
         }
         if is_compared(member) {
             self.digests[range(&member.name)] ^= digest(member);

@@ -14,7 +14,7 @@ use crate::message::Refusal;
 use crate::timers::Timer;
 
 /// Newcomers that wait for a verdict about their name, at most; further ones ask again.
-const TRIALS_MAX: usize = 64;
+pub(crate) const TRIALS_MAX: usize = 64;
 
 /// How often a holder is asked in the time of its trial.
 const ASKS: u32 = 5;
@@ -37,6 +37,11 @@ struct Trial {
 }
 
 impl Trials {
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.running.len()
+    }
+
     pub(crate) fn end(&mut self, newcomer: NodeId) {
         self.running.remove(&newcomer);
     }

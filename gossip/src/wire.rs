@@ -92,6 +92,7 @@ fn write_body(mut to: wire::datagram::Builder<'_>, body: &Body) {
             versions.set_oldest(oldest);
             versions.set_newest(newest);
         }
+        Body::Refuse(Refusal::Full(members)) => to.init_refuse().set_full(members),
         Body::Gossip => to.set_gossip(()),
         Body::Mismatch => to.set_mismatch(()),
         Body::Digest(digest) => to.set_digest(digest),
@@ -225,6 +226,7 @@ fn read_body(message: wire::datagram::Reader<'_>) -> Result<Body, Malformed> {
                 let versions = versions?;
                 Refusal::Version((versions.get_oldest(), versions.get_newest()))
             }
+            wire::refuse::Full(members) => Refusal::Full(members),
         }),
         Which::Gossip(()) => Body::Gossip,
         Which::Mismatch(()) => Body::Mismatch,
@@ -431,6 +433,7 @@ mod tests {
             Body::Digest(u64::MAX),
             Body::Nack(u32::MAX),
             Body::Refuse(Refusal::Version((2, 3))),
+            Body::Refuse(Refusal::Full(10_000)),
             Body::Table,
         ]
     }

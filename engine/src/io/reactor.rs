@@ -31,6 +31,7 @@ use crate::admin::status::Counts;
 use crate::admin::{AdminRequest, Requests, View};
 use crate::config::{Config, Start};
 use crate::node::{Node, NodeAction, NodeConfig, Observed, Stop};
+use crate::seldom::Seldom;
 use crate::shard::{Control, Door, Shared};
 
 /// Listeners have their places as tokens; these come behind them.
@@ -43,9 +44,6 @@ const LOOK: Duration = Duration::from_millis(50);
 
 /// Time that the last replies to clients have to get out.
 const LAST_WORDS: Duration = Duration::from_secs(2);
-
-/// Time between two lines in the log about datagrams of strangers.
-const STRANGERS_TOLD_EVERY: Duration = Duration::from_mins(1);
 
 /// Connections taken in at once at most, so that datagrams get their turn.
 const ACCEPT_MAX: usize = 256;
@@ -64,7 +62,8 @@ pub(super) struct Reactor {
     /// Read again on SIGHUP.
     key_file: Option<PathBuf>,
     /// When the operator was last told that datagrams are not sealed with the cluster's key.
-    told_of_strangers: Option<Moment>,
+    told_of_strangers: Seldom,
+    told_of_accepts: Seldom,
     node: Node,
     resolver: Resolver,
     wiring: Wiring,
@@ -128,7 +127,8 @@ impl Reactor {
             sockets,
             signals,
             key_file,
-            told_of_strangers: None,
+            told_of_strangers: Seldom::default(),
+            told_of_accepts: Seldom::default(),
             node,
             resolver,
             wiring,
@@ -167,7 +167,7 @@ impl Reactor {
                     }
                 }
             }
-            self.accept();
+            self.accept(now);
             self.look(now);
             self.node.advance(now);
             self.act(now);
@@ -216,8 +216,7 @@ impl Reactor {
 
     /// Now and then: whoever sends the datagrams of a stranger could fill the log with them.
     fn tell_of_stranger(&mut self, now: Moment, from: SocketAddr) {
-        if self.told_of_strangers.is_none_or(|told| now.since(told) >= STRANGERS_TOLD_EVERY) {
-            self.told_of_strangers = Some(now);
+        if self.told_of_strangers.may(now) {
             log::warn!(
                 "what {from} sends is not sealed with a key of --cluster-key: if it is to be a \
                  member, give it the same file"
@@ -260,7 +259,7 @@ impl Reactor {
         self.node.leave(now);
     }
 
-    fn accept(&mut self) {
+    fn accept(&mut self, now: Moment) {
         for place in 0..LISTENERS {
             for _ in 0..ACCEPT_MAX {
                 let listener = &mut self.sockets.listeners[place];
@@ -273,7 +272,7 @@ impl Reactor {
                         Visitor::Peer => self.hand_to_next(Handoff::Link(stream)),
                     },
                     Err(error) => {
-                        listener.more = Self::accept_failed(&error);
+                        listener.more = Self::accept_failed(&mut self.told_of_accepts, now, &error);
                         break;
                     }
                 }
@@ -290,15 +289,16 @@ impl Reactor {
     }
 
     /// Whether it is worth trying again at once.
-    fn accept_failed(error: &io::Error) -> bool {
+    fn accept_failed(told: &mut Seldom, now: Moment, error: &io::Error) -> bool {
         match error.kind() {
-            io::ErrorKind::WouldBlock => false,
-            io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted => true,
-            _ => {
-                log::warn!("a connection cannot be taken in: {error} (see `ulimit -n`)");
-                false
-            }
+            io::ErrorKind::WouldBlock => return false,
+            io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted => return true,
+            _ => {}
         }
+        if told.may(now) {
+            log::warn!("a connection cannot be taken in: {error} (see `ulimit -n`)");
+        }
+        false
     }
 
     fn take_client(&mut self, mut stream: TcpStream, address: SocketAddr, door: Door) {

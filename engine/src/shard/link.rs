@@ -9,6 +9,7 @@ use piccolo_schema::link::{self, Batch, Hello, Item};
 use piccolo_schema::time::Moment;
 
 use super::mesh::Source;
+use super::strangers::{STRANGERS_FRAME_BYTES_MAX, quoted};
 use super::stream::{Role, StreamKey};
 use super::{Action, Shard};
 
@@ -24,9 +25,6 @@ pub(super) const LINK_BYTES_MAX: usize = 256 << 20;
 /// Bytes that may wait on a bulk link before snapshots pause.
 pub(super) const BULK_BYTES_AIM: usize = 1 << 20;
 
-/// Bytes of the first frame of a link at most: a hello takes some hundred.
-const HELLO_BYTES_MAX: usize = 4 << 10;
-
 /// A link that a peer's shard opened to this one.
 #[derive(Debug)]
 pub(super) struct Inlink {
@@ -36,7 +34,7 @@ pub(super) struct Inlink {
     /// has the key.
     pub(super) challenged: Option<(Hello, u128)>,
     pub(super) batch: Batch,
-    since: Moment,
+    pub(super) since: Moment,
 }
 
 impl Inlink {
@@ -133,17 +131,16 @@ impl Shard {
                 }
             }
         }
-        let inlinks = self.streams.iter().map(|stream| stream.key);
-        overdue.extend(inlinks.filter(|key| self.is_stranger(*key)));
+        overdue.extend(self.strangers());
         for key in overdue {
-            let late = self.streams.get(key).is_some_and(|stream| match &stream.role {
-                Role::Outlink(Outlink { since, .. }) | Role::Inlink(Inlink { since, .. }) => {
-                    now.since(*since) > OPEN_TIMEOUT
-                }
-                Role::Client(_) => false,
-            });
-            if late {
-                self.counters.link_faults += u64::from(self.is_stranger(key));
+            let Some(stream) = self.streams.get(key) else { continue };
+            let (since, theirs) = match &stream.role {
+                Role::Outlink(link) => (link.since, false),
+                Role::Inlink(link) => (link.since, true),
+                Role::Client(_) => continue,
+            };
+            if now.since(since) > OPEN_TIMEOUT {
+                self.counters.link_faults += u64::from(theirs);
                 self.hang_up(key);
             }
         }
@@ -174,10 +171,10 @@ impl Shard {
         let fault = loop {
             let unread = inbox.unread();
             let bytes = match piccolo_schema::framing::frame_bytes(unread) {
-                Ok(Some(bytes)) if bytes <= unread.len() => bytes,
-                Ok(Some(bytes)) if bytes > HELLO_BYTES_MAX && self.is_stranger(key) => {
-                    break Some(format!("{bytes} bytes are no hello"));
+                Ok(Some(bytes)) if bytes > STRANGERS_FRAME_BYTES_MAX && self.is_stranger(key) => {
+                    break Some(format!("{bytes} bytes are no hello, nor an answer to one"));
                 }
+                Ok(Some(bytes)) if bytes <= unread.len() => bytes,
                 Ok(Some(bytes)) => {
                     inbox.expect(bytes);
                     break None;
@@ -204,15 +201,9 @@ impl Shard {
         }
     }
 
-    /// Whether a link has been opened by somebody who has not said who.
-    fn is_stranger(&self, key: StreamKey) -> bool {
-        let role = self.streams.get(key).map(|stream| &stream.role);
-        matches!(role, Some(Role::Inlink(Inlink { source: None, .. })))
-    }
-
     fn fault(&mut self, key: StreamKey, why: &str) {
         self.counters.link_faults += 1;
-        self.actions.push_back(Action::Warn(format!("a link is closed: {why}")));
+        self.warn_of_link(key, why);
         if let Some(stream) = self.streams.get_mut(key)
             && matches!(stream.role, Role::Inlink(_))
         {
@@ -246,7 +237,9 @@ impl Shard {
             (Role::Outlink(link), Item::Reply(id, outcome)) if link.welcome => {
                 self.answered(id, &outcome);
             }
-            (Role::Outlink(_), Item::Refuse(why)) => return Err(format!("refused: {why}")),
+            (Role::Outlink(_), Item::Refuse(why)) => {
+                return Err(format!("refused: {}", quoted(why)));
+            }
             _ => return Err("something said out of turn".into()),
         }
         Ok(())

@@ -38,6 +38,7 @@ mod session;
 mod settings;
 mod shutdown;
 mod slowlog;
+mod strangers;
 mod stream;
 mod task;
 #[cfg(test)]
@@ -72,10 +73,11 @@ use crate::resp::parse::Limits;
 use crate::store::{KeyHasher, SlotTable};
 use counters::Counters;
 use handshake::Handshake;
-use link::{Inlink, Peer};
+use link::Peer;
 use requests::Requests;
 use routes::Routes;
 use seat::Seat;
+use strangers::Strangers;
 use stream::{Role, Streams};
 use topology::Topology;
 
@@ -169,6 +171,7 @@ pub struct Shard {
     members_majority: bool,
     wish: Arc<Wish>,
     inlinks_to_write: Vec<StreamKey>,
+    strangers: Strangers,
     natives_to_write: Vec<StreamKey>,
 
     outbound: Vec<MeshBatch>,
@@ -243,6 +246,7 @@ impl Shard {
             members_majority: false,
             wish: Arc::default(),
             inlinks_to_write: Vec::new(),
+            strangers: Strangers::default(),
             natives_to_write: Vec::new(),
             outbound: (0..shards).map(|_| MeshBatch::default()).collect(),
             actions: VecDeque::new(),
@@ -259,11 +263,6 @@ impl Shard {
         };
         shard.set_memory_max(memory_max);
         shard
-    }
-
-    /// Takes in a link that a peer opened. Its hello follows.
-    pub fn accept_link(&mut self) -> StreamKey {
-        self.streams.open(Role::Inlink(Inlink::new(self.now.moment)))
     }
 
     /// Takes in bytes of a connection.

@@ -100,7 +100,7 @@ fn two_halves_come_together() {
 #[test]
 fn a_leaver_is_never_held_dead() {
     for_seeds("a_leaver_is_never_held_dead", 0..64, |seed| {
-        let count = 4 + (seed as usize % 4);
+        let count = 2 + (seed as usize % 6);
         let mut world = World::cluster(seed, count, 0.05);
         let leaver = world.rng.random_range(0..count);
         let name = format!("n{leaver}");

@@ -29,7 +29,7 @@ fn assert_one_cluster(world: &World) {
 #[test]
 fn nodes_that_expect_each_other_form_one_cluster() {
     for_seeds("nodes_that_expect_each_other_form_one_cluster", 0..64, |seed| {
-        let mut world = World::new(seed, 0.25);
+        let mut world = World::perhaps_sealed(seed, 0.25);
         let count = world.rng.random_range(2..=7_usize);
         let expect = world.rng.random_range(count / 2 + 1..=count) as u16;
         // Either all are named, or all name only the first one; each may name itself.
@@ -59,7 +59,7 @@ fn nodes_that_expect_each_other_form_one_cluster() {
 #[test]
 fn founders_paused_and_cut_off_at_random_never_make_two_clusters() {
     for_seeds("founders_paused_and_cut_off_at_random_never_make_two_clusters", 0..256, |seed| {
-        let mut world = World::new(seed, 0.3);
+        let mut world = World::perhaps_sealed(seed, 0.3);
         let count = world.rng.random_range(3..=5_usize);
         let seeds: Vec<_> = (1..=count as u16).map(address).collect();
         for index in 0..count {
@@ -94,7 +94,7 @@ fn founders_paused_and_cut_off_at_random_never_make_two_clusters() {
 #[test]
 fn founders_left_alone_by_the_creator_end_in_its_cluster() {
     for_seeds("founders_left_alone_by_the_creator_end_in_its_cluster", 0..64, |seed| {
-        let mut world = World::new(seed, 0.2);
+        let mut world = World::perhaps_sealed(seed, 0.2);
         let seeds = [1, 2, 3].map(address);
         for index in 0..3 {
             world.add(&format!("n{index}"), &seeds);
@@ -182,7 +182,7 @@ fn create_creates_where_nobody_answers() {
 #[test]
 fn a_long_table_arrives_whole_under_loss() {
     for_seeds("a_long_table_arrives_whole_under_loss", 0..4, |seed| {
-        let mut world = World::new(seed, 0.0);
+        let mut world = World::perhaps_sealed(seed, 0.0);
         let first = world.add("n0", &[]);
         world.start(first, Start::Create(ClusterId(1)));
         for index in 1..48 {

@@ -7,4 +7,5 @@ mod figures;
 mod founding;
 mod hostile;
 mod naming;
+mod recordings;
 mod sealed;

@@ -139,5 +139,31 @@ fn an_address_passed_on_to_another_cluster_is_left_in_peace() {
     let entered = Event::Entered { cluster: ClusterId(5), created: true };
     assert_eq!(world.nodes[1].events.first(), Some(&entered));
     assert!(!world.nodes[1].events.iter().any(|event| matches!(event, Event::Fatal(_))));
-    assert!(world.gossip(1).stats().rejects_foreign > 0, "nothing came: the case shows nothing");
+    let stats = world.gossip(1).stats();
+    assert!(stats.rejects_foreign + stats.rejects_undated > 0, "the case shows nothing");
+}
+
+/// A cluster with no room says so, again and again, and the newcomer comes in once there is some.
+#[test]
+fn a_full_cluster_says_so() {
+    for_seeds("a_full_cluster_says_so", 0..64, |seed| {
+        let mut world = World::cluster(seed, 3, 0.05);
+        world.config.members_max = 3;
+        for index in 0..3 {
+            world.crash(index);
+            world.start(index, WAITS);
+            assert!(world.run_until(seconds(30), World::agrees));
+        }
+        let newcomer = world.add("new", &[1, 2, 3].map(address));
+        world.start(newcomer, WAITS);
+        let is_full = |event: &Event| matches!(event, Event::Full { members_max: 3, .. });
+        let told = |world: &World| world.nodes[newcomer].events.iter().any(is_full);
+        assert!(world.run_until(seconds(10), told), "not told");
+        assert!((0..3).map(|by| world.gossip(by).stats().rejects_full).sum::<u64>() > 0);
+        world.crash(2);
+        let dead = |world: &World| world.seen(0, "n2").is_some_and(|m| m.state == State::Dead);
+        assert!(world.run_until(seconds(30), dead));
+        world.tell(0, |gossip, now| assert_eq!(gossip.remove(now, "n2"), Ok(())));
+        assert!(world.run_until(seconds(30), World::agrees), "does not come in");
+    });
 }

@@ -1,12 +1,14 @@
 //! Keys, versions of the protocol, removal.
 
+use std::net::SocketAddr;
+
 use piccolo_gossip::{Event, Fatal, Keys, RemoveError, Start, State};
 use piccolo_schema::ids::ClusterId;
 use piccolo_tests::for_seeds;
 use piccolo_tests::membership::{World, address, seconds};
 use rand::RngExt;
 
-const WAITS: Start = Start::Join { expect: 0, cluster_if_created: ClusterId::NONE };
+pub(super) const WAITS: Start = Start::Join { expect: 0, cluster_if_created: ClusterId::NONE };
 
 fn keys(text: &str) -> Keys {
     Keys::parse(text).expect("keys")
@@ -15,20 +17,26 @@ fn keys(text: &str) -> Keys {
 const ONE: &str = "00112233445566778899aabbccddeeff";
 const OTHER: &str = "ffeeddccbbaa99887766554433221100";
 
+/// Makes a cluster of nodes that have a key, and says where they are.
+pub(super) fn found(world: &mut World, count: u16) -> Vec<SocketAddr> {
+    let seeds: Vec<_> = (1..=count).map(address).collect();
+    world.keys = Some(keys(ONE));
+    for index in 0..usize::from(count) {
+        world.add(&format!("n{index}"), &seeds);
+        let start = world.expecting(count);
+        world.start(index, start);
+    }
+    assert!(world.run_until(seconds(30), World::agrees), "those with the key do not agree");
+    seeds
+}
+
 /// Nodes that share a key are a cluster under loss and duplication; one with another key, or with
 /// none, never comes in and changes nothing.
 #[test]
 fn a_node_without_the_key_never_comes_in() {
     for_seeds("a_node_without_the_key_never_comes_in", 0..64, |seed| {
         let mut world = World::new(seed, 0.1);
-        let seeds = [1, 2, 3].map(address);
-        for index in 0..3 {
-            world.add(&format!("n{index}"), &seeds);
-            world.nodes[index].keys = Some(keys(ONE));
-            let start = world.expecting(3);
-            world.start(index, start);
-        }
-        assert!(world.run_until(seconds(30), World::agrees), "those with the key do not agree");
+        let seeds = found(&mut world, 3);
         let stranger = world.add("stranger", &seeds);
         world.nodes[stranger].keys = (seed % 2 == 0).then(|| keys(OTHER));
         world.start(stranger, WAITS);
@@ -46,14 +54,7 @@ fn a_node_without_the_key_never_comes_in() {
 fn keys_rotate_in_a_running_cluster() {
     for_seeds("keys_rotate_in_a_running_cluster", 0..64, |seed| {
         let mut world = World::new(seed, 0.05);
-        let seeds = [1, 2, 3, 4].map(address);
-        for index in 0..4 {
-            world.add(&format!("n{index}"), &seeds);
-            world.nodes[index].keys = Some(keys(ONE));
-            let start = world.expecting(4);
-            world.start(index, start);
-        }
-        assert!(world.run_until(seconds(30), World::agrees));
+        found(&mut world, 4);
         world.forget_events();
         let rounds = [format!("{ONE}\n{OTHER}"), format!("{OTHER}\n{ONE}"), OTHER.to_owned()];
         for round in rounds {
@@ -91,6 +92,31 @@ fn versions_overlap_or_are_refused() {
         assert!(world.run_until(seconds(20), refused));
         let expected = Fatal::Version { theirs: (1, 1), ours: (2, 3) };
         assert_eq!(world.nodes[newest].events, [Event::Fatal(expected)]);
+    });
+}
+
+/// Founders that have no version in common make no cluster, however they overlap in pairs.
+#[test]
+fn founders_without_a_common_version_make_no_cluster() {
+    for_seeds("founders_without_a_common_version_make_no_cluster", 0..64, |seed| {
+        let ranges = [[(1, 1), (2, 3), (2, 3)], [(2, 3), (1, 2), (3, 4)]][seed as usize / 2 % 2];
+        let mut world = World::perhaps_sealed(seed, 0.1);
+        let seeds = [1, 2, 3].map(address);
+        for (index, protocol) in ranges.into_iter().enumerate() {
+            world.add(&format!("n{index}"), &seeds);
+            world.nodes[index].protocol = protocol;
+            let start = world.expecting(3);
+            world.start(index, start);
+        }
+        world.run(seconds(15));
+        assert_eq!(world.clusters(), []);
+        // The odd one is upgraded.
+        let odd = if ranges[0] == (1, 1) { 0 } else { 1 };
+        world.crash(odd);
+        world.nodes[odd].protocol = (3, 3);
+        let start = world.expecting(3);
+        world.start(odd, start);
+        assert!(world.run_until(seconds(30), World::agrees));
     });
 }
 

@@ -62,6 +62,8 @@ pub struct World {
     pub weather: Weather,
     /// Of nodes to be started.
     pub config: Config,
+    /// Of nodes to be added.
+    pub keys: Option<Keys>,
     /// By number.
     pub nodes: Vec<Node>,
     /// Every datagram sent, if wanted.
@@ -108,6 +110,7 @@ impl World {
             rng,
             weather,
             config: Config::default(),
+            keys: None,
             nodes: Vec::new(),
             recorded: None,
             flights: BinaryHeap::new(),
@@ -126,7 +129,7 @@ impl World {
             gossip: None,
             side: 0,
             events: Vec::new(),
-            keys: None,
+            keys: self.keys.clone(),
             protocol: PROTOCOL,
             paused_until: Moment(0),
             timers_first: false,
@@ -294,15 +297,26 @@ impl World {
         }
     }
 
-    /// Founds a cluster of `count` nodes that agree, seeded by each other, in fine weather.
-    pub fn cluster(seed: u64, count: usize, loss_max: f64) -> Self {
-        Self::cluster_with(seed, count, loss_max, Config::default())
+    /// A new network whose nodes have a key if the seed is odd: what holds must hold with keys.
+    pub fn perhaps_sealed(seed: u64, loss_max: f64) -> Self {
+        let keys = "00112233445566778899aabbccddeeff";
+        let keys = (seed % 2 == 1).then(|| Keys::parse(keys).expect("a key"));
+        Self { keys, ..Self::new(seed, loss_max) }
     }
 
-    /// The same with timers of the caller's choice.
+    /// Founds a cluster of `count` nodes that agree, seeded by each other, in fine weather; one
+    /// with a key for every second seed.
+    pub fn cluster(seed: u64, count: usize, loss_max: f64) -> Self {
+        Self::perhaps_sealed(seed, loss_max).with_cluster(count)
+    }
+
+    /// The same without a key and with timers of the caller's choice.
     pub fn cluster_with(seed: u64, count: usize, loss_max: f64, config: Config) -> Self {
-        let mut world = Self::new(seed, loss_max);
-        world.config = config;
+        Self { config, ..Self::new(seed, loss_max) }.with_cluster(count)
+    }
+
+    fn with_cluster(self, count: usize) -> Self {
+        let mut world = self;
         let weather = world.weather;
         world.weather.loss = 0.0;
         // Founding is for a few: the others join them.

@@ -245,6 +245,7 @@ fn gossip(stats: &Stats, to: &mut Families) {
         ("unsolicited", stats.rejects_unsolicited),
         ("full", stats.rejects_full),
         ("unauthentic", stats.rejects_unauthentic),
+        ("undated", stats.rejects_undated),
         ("other", stats.rejects_other),
     ];
     let mut series = to.counter("piccolo_gossip_rejects_total", help);

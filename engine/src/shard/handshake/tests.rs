@@ -171,3 +171,41 @@ fn versions_overlap_or_the_link_is_refused() {
         assert_eq!(told, !opens, "{warned:?}");
     }
 }
+
+/// Whoever reaches the peer port can open links: they are bounded, so is what is read of them
+/// before they say who they are, and so is what is said of them in the log.
+#[test]
+fn strangers_get_little_memory_and_one_line_in_the_log() {
+    let mut host = shard(HOST, OPENER, Some(ONE));
+    let links: Vec<_> = (0..1000).map(|_| host.accept_link()).collect();
+    let closed: Vec<_> = std::iter::from_fn(|| host.next_action())
+        .filter_map(|action| match action {
+            Action::Close(key) => Some(key),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(closed, links[..744], "256 stay");
+    let mut long = Vec::new();
+    link::write_refusal(&"x".repeat(5000), &mut long);
+    for link in &links[744..] {
+        host.received(*link, &long);
+    }
+    let told = warnings([&mut host, &mut shard(OPENER, HOST, None)]);
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].contains("no hello"), "{told:?}");
+}
+
+/// Nor has a peer more than that before it says welcome, and what it says is quoted in part.
+#[test]
+fn a_peer_is_a_stranger_until_it_says_welcome() {
+    for (chars, expected) in [(5000, "no hello"), (1000, "refused: xx")] {
+        let mut opener = shard(OPENER, HOST, None);
+        let key = connecting(&mut opener)[0];
+        let mut refusal = Vec::new();
+        link::write_refusal(&format!("xx\n{}", "y".repeat(chars)), &mut refusal);
+        opener.received(key, &refusal);
+        let told = warnings([&mut opener, &mut shard(HOST, OPENER, None)]);
+        assert!(told.len() == 1 && told[0].contains(expected), "{told:?}");
+        assert!(told[0].len() < 400 && !told[0].contains('\n'), "{told:?}");
+    }
+}
