@@ -4,9 +4,10 @@
 //! Pure like the shard: the reactor drives it in a node, the simulator in tests.
 
 mod action;
+mod lives;
 mod review;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +19,8 @@ use piccolo_schema::ids::{ClusterId, NodeId};
 use piccolo_schema::time::Moment;
 
 use crate::shard::{Control, Members, Wish};
+
+use lives::Lives;
 
 pub use action::{NodeAction, Stop};
 
@@ -73,12 +76,7 @@ pub struct Node {
     config: NodeConfig,
     gossip: Gossip,
     actions: VecDeque<NodeAction>,
-    /// The latest id seen of each name.
-    ids: BTreeMap<String, NodeId>,
-    /// Ids that another life of their name has followed.
-    superseded: BTreeSet<NodeId>,
-    /// Ids that were live when this node heard of them, or later.
-    seen_live: BTreeSet<NodeId>,
+    lives: Lives,
     /// Ids whose slots were brought back, or could be, while a majority was seen: they do not count
     /// against a later majority, or a cluster whose nodes are replaced one by one would lose it.
     written_off: BTreeSet<NodeId>,
@@ -111,9 +109,7 @@ impl Node {
             config,
             gossip,
             actions: VecDeque::new(),
-            ids: BTreeMap::new(),
-            superseded: BTreeSet::new(),
-            seen_live: BTreeSet::new(),
+            lives: Lives::default(),
             written_off: BTreeSet::new(),
             told_of_minority: false,
             told_at: now + NO_CLUSTER_TOLD_AFTER,
@@ -135,6 +131,11 @@ impl Node {
     /// This node.
     pub fn me(&self) -> NodeId {
         self.gossip.me().id
+    }
+
+    /// Whether this node sees more than half of all members that count.
+    pub fn sees_majority(&self) -> bool {
+        self.members.majority
     }
 
     /// The cluster, zero while there is none.
@@ -350,9 +351,7 @@ impl Node {
                 self.stale = true;
             }
             Event::Changed { member, was } => {
-                if member.state.is_live() {
-                    self.seen_live.insert(member.id);
-                }
+                self.lives.see(&member);
                 if was != Some(member.state) {
                     self.actions.push_back(NodeAction::Say(format!(
                         "{} ({}, node {}) is {}",
@@ -361,10 +360,6 @@ impl Node {
                         member.id,
                         member.state.word()
                     )));
-                }
-                let before = self.ids.insert(member.name.clone(), member.id);
-                if let Some(before) = before.filter(|before| *before != member.id) {
-                    self.superseded.insert(before);
                 }
                 self.stale = true;
             }

@@ -263,7 +263,7 @@ impl Gossip {
     }
 
     /// Everybody known, ourselves included, by name.
-    pub fn members(&self) -> impl Iterator<Item = &Member> {
+    pub fn members(&self) -> impl Iterator<Item = &Member> + Clone {
         self.table.iter()
     }
 

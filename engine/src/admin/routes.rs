@@ -80,7 +80,7 @@ fn change(request: &Request<impl Body>, status: &Status, requests: &Requests) ->
         problem(StatusCode::FORBIDDEN, &detail)
     } else {
         match member {
-            Some(encoded) => remove(encoded, status, requests),
+            Some(encoded) => remove(encoded, request.uri().query(), status, requests),
             None => leave(status, requests),
         }
     })
@@ -188,10 +188,19 @@ fn leave(status: &Status, requests: &Requests) -> Reply {
     json(StatusCode::ACCEPTED, &json!({ "leaving": status.name }))
 }
 
-fn remove(encoded: &str, status: &Status, requests: &Requests) -> Reply {
+/// Query that removes a member though this node sees no majority.
+const FORCE: &str = "force=true";
+
+const NO_MAJORITY: &str = "may only be cut off from this node, which sees no majority of the \
+                           members: ask one that does, or say --force (?force=true) if it is gone";
+
+fn remove(encoded: &str, query: Option<&str>, status: &Status, requests: &Requests) -> Reply {
     let name = percent_decoded(encoded).and_then(|name| String::from_utf8(name).ok());
     let member = status.members.iter().find(|member| Some(&member.name) == name.as_ref());
     let refusal = match member.map(|member| member.state) {
+        Some(MemberState::Dead) if !status.majority && query != Some(FORCE) => {
+            Some((StatusCode::CONFLICT, NO_MAJORITY))
+        }
         Some(MemberState::Dead) => None,
         Some(MemberState::Left) => Some((StatusCode::CONFLICT, "has left already")),
         Some(_) => {

@@ -49,6 +49,9 @@ pub struct Status {
     pub not_ready_because: Option<String>,
     /// Whether it is on its way out.
     pub leaving: bool,
+    /// Whether it sees more than half of all members that count: if not, the others may serve on
+    /// without it.
+    pub majority: bool,
     /// Every member known, this node included, by name.
     pub members: Vec<MemberStatus>,
     /// Who should own which slots, in order of slots, without gaps.

@@ -42,6 +42,7 @@ fn status() -> Status {
         id: "id of anna".into(),
         version: "0.1.0".into(),
         uptime_seconds: 5,
+        majority: true,
         ready: true,
         not_ready_because: None,
         leaving: false,
@@ -266,6 +267,14 @@ fn only_the_dead_are_removed() {
     assert_eq!(admin.requests.pop(), None);
     assert_eq!(admin.ask("DELETE", "/v1/cluster/members/a%2Fb").status, 202);
     assert_eq!(admin.requests.pop(), Some(AdminRequest::Remove("a/b".into())));
+    let members = vec![member("ben", MemberState::Dead)];
+    admin.view.publish(Status { members, majority: false, ..status() });
+    let refused = admin.ask("DELETE", "/v1/cluster/members/ben");
+    assert_eq!(refused.status, 409);
+    assert!(String::from_utf8_lossy(&refused.body).contains("cut off"), "says why");
+    assert_eq!(admin.requests.pop(), None);
+    assert_eq!(admin.ask("DELETE", "/v1/cluster/members/ben?force=true").status, 202);
+    assert_eq!(admin.requests.pop(), Some(AdminRequest::Remove("ben".into())));
 }
 
 #[test]

@@ -48,6 +48,12 @@ pub enum CliError {
         /// How long was waited.
         seconds: u64,
     },
+    /// The member that was to be removed answers again.
+    #[error("{name} is not removed: it has come back just now")]
+    CameBack {
+        /// Name of the member.
+        name: String,
+    },
     /// The node was asked to remove a member, and has not.
     #[error("{name} is not removed after {seconds} seconds: see the node's log")]
     NotRemoved {

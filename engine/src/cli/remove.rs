@@ -22,6 +22,9 @@ pub struct RemoveFlags {
     /// Name of the dead member
     #[arg(value_name = "NAME")]
     pub name: String,
+    /// Remove it even if the node asked sees no majority of the members
+    #[arg(long)]
+    pub force: bool,
     /// Any live node, which tells the others.
     #[command(flatten)]
     pub ask: AskFlags,
@@ -34,15 +37,20 @@ pub struct RemoveFlags {
 /// If the node cannot be asked or refuses, if it does not remove the member in time, or if the
 /// answer cannot be written.
 pub fn run(flags: &RemoveFlags, out: &mut dyn Write) -> Result<(), CliError> {
-    let RemoveFlags { name, ask: AskFlags { admin, output } } = flags;
-    let path = format!("/v1/cluster/members/{}", http::percent_encoded(name.as_bytes()));
+    let RemoveFlags { name, force, ask: AskFlags { admin, output } } = flags;
+    let members = || http::get::<Vec<MemberStatus>>(admin, "/v1/cluster/members", http::PATIENCE);
+    let id = members()?.into_iter().find(|member| member.name == *name).map(|member| member.id);
+    let force = if *force { "?force=true" } else { "" };
+    let path = format!("/v1/cluster/members/{}{force}", http::percent_encoded(name.as_bytes()));
     http::delete(admin, &path, http::PATIENCE)?;
     let deadline = Deadline::after(Duration::from_secs(WAIT_SECONDS));
     loop {
-        let members: Vec<MemberStatus> = http::get(admin, "/v1/cluster/members", http::PATIENCE)?;
-        let dead = |m: &MemberStatus| m.name == *name && m.state == MemberState::Dead;
-        if !members.iter().any(dead) {
-            break;
+        // Under this id: a later life may have the name by now.
+        let state = members()?.iter().find(|m| Some(&m.id) == id.as_ref()).map(|m| m.state);
+        match state {
+            None | Some(MemberState::Left) => break,
+            Some(MemberState::Dead) => {}
+            Some(_) => return Err(CliError::CameBack { name: name.clone() }),
         }
         if deadline.left().is_none() {
             return Err(CliError::NotRemoved { name: name.clone(), seconds: WAIT_SECONDS });

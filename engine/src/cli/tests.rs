@@ -30,6 +30,7 @@ fn status() -> Status {
         shards: 2,
     };
     Status {
+        majority: true,
         name: "anna".into(),
         id: "id of anna".into(),
         members: vec![member("anna", "c1"), member("ben", "c2")],
@@ -43,13 +44,19 @@ fn status() -> Status {
 
 /// A node's admin listener that shows `status` and does nothing else.
 fn node(status: Status) -> (String, AdminHandle, Arc<Requests>) {
+    let (address, handle, requests, _) = changing_node(status);
+    (address, handle, requests)
+}
+
+/// The same, and the view in which something else can be shown.
+fn changing_node(status: Status) -> (String, AdminHandle, Arc<Requests>, Arc<View>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let requests = Arc::new(Requests::new(|| {}));
     let view = Arc::new(View::new(status));
     let metrics = Metrics::new(Arc::clone(&view), [Shared::default()].into());
-    let handle = start(listener, view, Arc::clone(&requests), metrics).unwrap();
-    (address, handle, requests)
+    let handle = start(listener, Arc::clone(&view), Arc::clone(&requests), metrics).unwrap();
+    (address, handle, requests, view)
 }
 
 /// Somebody who answers the first connection with `bytes` and closes it.
@@ -189,7 +196,8 @@ fn removing_is_watched_until_the_node_says_so() {
     with_dead.members[1].state = MemberState::Dead;
     let (address, _handle, requests) = node(with_dead);
     let remove = |name: &str, output| {
-        let flags = remove::RemoveFlags { name: name.into(), ask: ask(&address, output) };
+        let ask = ask(&address, output);
+        let flags = remove::RemoveFlags { name: name.into(), force: false, ask };
         let mut out = Vec::new();
         remove::run(&flags, &mut out).map(|()| String::from_utf8(out).unwrap())
     };
@@ -200,6 +208,36 @@ fn removing_is_watched_until_the_node_says_so() {
     let error = remove("ben", Output::Table).unwrap_err().to_string();
     assert_eq!(error, "ben is not removed after 5 seconds: see the node's log");
     assert_eq!(requests.pop(), Some(AdminRequest::Remove("ben".into())));
+}
+
+/// The member that was to be removed answers after all, or another life of it comes in.
+#[test]
+fn a_member_that_comes_back_is_not_called_removed() {
+    for (id, expected) in [
+        ("id of ben", Err("ben is not removed: it has come back just now")),
+        ("another", Ok("ben is removed\n")),
+    ] {
+        let mut shown = status();
+        shown.members[1].id = "id of ben".into();
+        shown.members[1].state = MemberState::Dead;
+        shown.majority = false;
+        let (address, _handle, requests, view) = changing_node(shown.clone());
+        let reactor = std::thread::spawn(move || {
+            while requests.pop().is_none() {
+                std::thread::yield_now();
+            }
+            shown.members[1].id = id.into();
+            shown.members[1].state = MemberState::Alive;
+            view.publish(shown);
+        });
+        let ask = ask(&address, Output::Table);
+        let flags = remove::RemoveFlags { name: "ben".into(), force: true, ask };
+        let mut out = Vec::new();
+        let result = remove::run(&flags, &mut out).map_err(|error| error.to_string());
+        let text = String::from_utf8(out).unwrap();
+        assert_eq!(result.map(|()| text), expected.map(Into::into).map_err(Into::into));
+        reactor.join().unwrap();
+    }
 }
 
 #[test]

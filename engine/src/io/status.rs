@@ -79,6 +79,7 @@ pub(super) fn status(
         ready: not_ready_because.is_none(),
         not_ready_because,
         leaving: node.leaving(),
+        majority: node.sees_majority(),
         members: node
             .members()
             .map(|member| MemberStatus {

@@ -1,5 +1,6 @@
 //! What the shards must know of members, worked out anew whenever something may have changed.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use piccolo_gossip::{Member, State};
@@ -20,6 +21,7 @@ impl Node {
         if !self.gossip.cluster().is_some() {
             return;
         }
+        self.lives.forget(self.gossip.members());
         let members = self.view(now);
         self.write_off(&members, now);
         if members != *self.members {
@@ -34,7 +36,7 @@ impl Node {
                     && member.state != State::Left
                     && !self.given_up(member, now)
                     // Who was dead before this node came has its grace behind it, or soon.
-                    && (member.state.is_live() || self.seen_live.contains(&member.id))
+                    && (member.state.is_live() || self.lives.was_live(member.id))
                     // The dead may come back in their grace, but not in the time of a leaver.
                     && (!self.leaving || member.state.is_live())
             })
@@ -65,6 +67,10 @@ impl Node {
     /// Notes who need not count any more, and says so if what is left is no majority.
     fn write_off(&mut self, members: &Members, now: Moment) {
         let mut absent = 0;
+        if !self.written_off.is_empty() {
+            let known: BTreeSet<_> = self.gossip.members().map(|member| member.id).collect();
+            self.written_off.retain(|id| known.contains(id));
+        }
         for member in self.gossip.members() {
             if member.state.is_live() {
                 self.written_off.remove(&member.id);
@@ -72,7 +78,7 @@ impl Node {
             }
             // Who was dead before this node came is as long dead as for the others, or nearly. Not
             // before all parts of the table are here: a part may look like a majority.
-            let before_us = !self.seen_live.contains(&member.id) && self.wish.settled;
+            let before_us = !self.lives.was_live(member.id) && self.wish.settled;
             let given_up = self.given_up(member, now);
             absent += usize::from(given_up);
             if members.majority && (given_up || before_us) && member.state == State::Dead {
@@ -85,7 +91,8 @@ impl Node {
             self.actions.push_back(NodeAction::Warn(format!(
                 "{absent} members are gone, and those seen are no majority: slots that only the \
                  former held stay away until more than half of all are seen; start those that are \
-                 gone again under their names, or give them up with `piccolo remove NAME`"
+                 gone again under their names, or, once they cannot come back nor be cut off \
+                 only, give them up with `piccolo remove --force NAME`"
             )));
         }
     }
@@ -97,7 +104,7 @@ impl Node {
 
     fn view(&self, now: Moment) -> Members {
         let me = self.gossip.me().id;
-        let mut gone = self.superseded.clone();
+        let mut gone: BTreeSet<_> = self.lives.superseded().collect();
         let (mut nodes, mut peers, mut live, mut all) = (Vec::new(), Vec::new(), 0, 0);
         let mut lowest_is_live = None;
         for member in self.gossip.members() {

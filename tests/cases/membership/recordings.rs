@@ -83,7 +83,7 @@ fn recordings_bring_back_nobody_who_left() {
         let (mut world, recorded) = recorded(seed, 4);
         // Those who start from now on forget soon.
         world.config.left_memory = seconds(60);
-        world.tell(3, |gossip, now| gossip.left(now));
+        world.tell(3, piccolo_gossip::Gossip::left);
         world.crash(3);
         for index in 0..3 {
             world.crash(index);

@@ -111,7 +111,7 @@ fn founders_without_a_common_version_make_no_cluster() {
         world.run(seconds(15));
         assert_eq!(world.clusters(), []);
         // The odd one is upgraded.
-        let odd = if ranges[0] == (1, 1) { 0 } else { 1 };
+        let odd = usize::from(ranges[0] != (1, 1));
         world.crash(odd);
         world.nodes[odd].protocol = (3, 3);
         let start = world.expecting(3);
