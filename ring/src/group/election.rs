@@ -3,6 +3,7 @@
 use piccolo_schema::ids::{NodeId, Term, Version};
 use piccolo_schema::slot_message::Body;
 
+use super::support::Acknowledged;
 use super::{Effect, Group, Lane, Role, Support};
 
 #[cfg(test)]
@@ -40,7 +41,8 @@ impl Group {
             Role::Candidate(candidacy) => candidacy.given_up,
             Role::Follower { .. } | Role::Leader(_) => (NodeId::NONE, NOT_GIVEN_UP),
         };
-        if self.is_for_vote(self.me, given_up.1, |leader| support.has_lapsed(leader)) {
+        if self.is_for_vote(self.me, given_up.1, |leader, epoch| support.has_lapsed(leader, epoch))
+        {
             self.canvass(true, given_up, support, out);
         }
     }
@@ -78,7 +80,7 @@ impl Group {
             return self.reign(given_up.0, out);
         }
         // Its own vote is one against the leader before, too.
-        if self.is_for_vote(self.me, given_up.1, |leader| support.withdraw(leader)) {
+        if self.is_for_vote(self.me, given_up.1, |leader, epoch| support.withdraw(leader, epoch)) {
             self.follow(self.term.next(), NodeId::NONE, out);
             self.voted = self.me;
             self.canvass(false, given_up, support, out);
@@ -91,10 +93,10 @@ impl Group {
         &self,
         candidate: NodeId,
         given_up: Term,
-        lapsed: impl Fn(NodeId) -> bool,
+        lapsed: impl Fn(NodeId, u64) -> bool,
     ) -> bool {
-        let Some((leader, term)) = self.acknowledged else { return true };
-        leader == candidate || term == given_up || lapsed(leader)
+        let Some(Acknowledged { leader, term, epoch }) = self.acknowledged else { return true };
+        leader == candidate || term == given_up || lapsed(leader, epoch)
     }
 
     pub(super) fn receive_canvass(
@@ -108,8 +110,9 @@ impl Group {
         if self.is_leader() {
             return self.place(from, out);
         }
-        let lapsed =
-            |leader| if pre { support.has_lapsed(leader) } else { support.withdraw(leader) };
+        let lapsed = |leader, epoch| {
+            if pre { support.has_lapsed(leader, epoch) } else { support.withdraw(leader, epoch) }
+        };
         let free = pre || !self.voted.is_some() || self.voted == from;
         // One that holds nothing yet may be the second life of a voter that held more.
         if !free
@@ -151,7 +154,7 @@ impl Group {
     ) {
         let able = self.config.has_voter(self.me) && self.last == last && !self.is_leader();
         // It may have voted in a term that came to nothing; then the old leader stands anew.
-        if able && self.term == given_up && self.is_for_vote(self.me, given_up, |_| false) {
+        if able && self.term == given_up && self.is_for_vote(self.me, given_up, |_, _| false) {
             self.follow(given_up.next(), NodeId::NONE, out);
             self.voted = self.me;
             self.canvass(false, (from, given_up), support, out);

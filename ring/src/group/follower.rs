@@ -3,6 +3,7 @@
 use piccolo_schema::ids::{NodeId, Version};
 use piccolo_schema::slot_message::{Change, ChangeKind, Config};
 
+use super::support::Acknowledged;
 use super::{Effect, Group, Role};
 
 impl Group {
@@ -37,7 +38,9 @@ impl Group {
 
     /// Takes `from` as the leader of the current term.
     fn obey(&mut self, from: NodeId, out: &mut Vec<Effect>) {
-        self.acknowledged = Some((from, self.term));
+        let same = self.acknowledged.filter(|acknowledged| acknowledged.leader == from);
+        let epoch = same.map_or(0, |acknowledged| acknowledged.epoch);
+        self.acknowledged = Some(Acknowledged { leader: from, term: self.term, epoch });
         self.resigned = None;
         if self.leader() == from {
             return;

@@ -35,6 +35,7 @@ use election::Candidacy;
 use leader::Reign;
 use piccolo_schema::ids::{Era, NodeId, Slot, Term, Version};
 use piccolo_schema::slot_message::{Body, Change, ChangeKind, Config, Route, SlotMessage};
+use support::Acknowledged;
 use transfer::Resigned;
 
 /// In place of a ring's digest: a snapshot of a node that leaves, which goes to whoever is there
@@ -57,9 +58,9 @@ pub struct Group {
     term: Term,
     /// Whom this replica voted for in `term`.
     voted: NodeId,
-    /// The leader that this replica last acknowledged a change to, and its term. Kept whatever
-    /// terms are heard of since: that leader may still count on this replica.
-    acknowledged: Option<(NodeId, Term)>,
+    /// The leader that this replica last acknowledged a change to. Kept whatever terms are heard of
+    /// since: that leader may still count on this replica.
+    acknowledged: Option<Acknowledged>,
     /// Led until it gave its term up, and knows nobody who leads since.
     resigned: Option<Resigned>,
     last: Version,
@@ -324,14 +325,20 @@ impl Group {
     }
 
     /// States where this replica stands.
-    fn answer(&self, to: NodeId, support: &dyn Support, out: &mut Vec<Effect>) {
-        let body = Body::Ack { last: self.last, member: true, epoch: support.epoch(to) };
+    fn answer(&mut self, to: NodeId, support: &dyn Support, out: &mut Vec<Effect>) {
+        let epoch = support.epoch(to);
+        if let Some(acknowledged) = &mut self.acknowledged
+            && acknowledged.leader == to
+        {
+            acknowledged.epoch = acknowledged.epoch.max(epoch);
+        }
+        let body = Body::Ack { last: self.last, member: true, epoch };
         self.send(to, Lane::Ordinary, body, out);
     }
 
     /// States where this follower stands to `leader`, whom routes name: a link is new, or a
     /// while has passed without a word. A leader that has it in no config dismisses it.
-    pub fn state(&self, leader: NodeId, support: &dyn Support, out: &mut Vec<Effect>) {
+    pub fn state(&mut self, leader: NodeId, support: &dyn Support, out: &mut Vec<Effect>) {
         if !self.is_leader() && leader != self.me {
             self.answer(leader, support, out);
         }

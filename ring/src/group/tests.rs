@@ -435,7 +435,7 @@ fn a_revival_fences_the_era_before() {
     let mut old = Group::create(id(0), Slot::default(), None);
     let mut out = Vec::new();
     let heard = (old.era(), old.term());
-    let new = Group::create(id(1), Slot::default(), Some(heard));
+    let mut new = Group::create(id(1), Slot::default(), Some(heard));
     assert!(new.era() > old.era() && new.next_version() > old.next_version());
     new.state(id(0), &Unbroken, &mut out);
     assert!(out.is_empty(), "a leader states nothing");

@@ -32,13 +32,14 @@ impl Support for Words {
         self.0.borrow().get(&node).map_or(0, |word| word.0)
     }
 
-    fn has_lapsed(&self, node: NodeId) -> bool {
-        self.0.borrow().get(&node).is_none_or(|word| word.1 < self.1)
+    fn has_lapsed(&self, node: NodeId, epoch: u64) -> bool {
+        let lapsed = self.0.borrow().get(&node).is_none_or(|word| word.1 < self.1);
+        lapsed || self.epoch(node) > epoch
     }
 
-    fn withdraw(&self, node: NodeId) -> bool {
-        let lapsed = self.has_lapsed(node);
-        if lapsed {
+    fn withdraw(&self, node: NodeId, epoch: u64) -> bool {
+        let lapsed = self.has_lapsed(node, epoch);
+        if lapsed && self.epoch(node) <= epoch {
             self.0.borrow_mut().entry(node).or_default().0 += 1;
         }
         lapsed
@@ -363,7 +364,7 @@ impl World {
     fn stand(&mut self) {
         let at = self.any();
         self.with(at, |group, words, out| {
-            if !group.leader().is_some() || words.has_lapsed(group.leader()) {
+            if !group.leader().is_some() || words.has_lapsed(group.leader(), u64::MAX) {
                 group.stand(words, out);
             }
         });
