@@ -23,12 +23,19 @@ struct Datagram {
     table @14 :Void;       # updates are a part of the members
     nack @15 :UInt32;      # the ping that you asked for is not answered so far
     ranges @16 :Ranges;    # we do not hold the same: where do we differ
+    heartbeat @17 :UInt64; # support me; the sender's time in microseconds, which the answer repeats
+    support @18 :Support;  # the answer: you are supported
   }
 }
 
 struct Ack {
   sequence @0 :UInt32;
   by @1 :Id;               # who answered: a ping may have been relayed
+}
+
+struct Support {
+  sent @0 :UInt64;         # the time in the heartbeat
+  epoch @1 :UInt64;        # what was acknowledged under another epoch is not supported any more
 }
 
 struct PingRequest {

@@ -17,3 +17,4 @@ pub mod resp;
 mod seldom;
 pub mod shard;
 pub mod store;
+pub mod support;

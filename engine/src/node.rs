@@ -19,6 +19,7 @@ use piccolo_schema::ids::{ClusterId, NodeId};
 use piccolo_schema::time::Moment;
 
 use crate::shard::{Control, Members, Wish};
+use crate::support::Heartbeats;
 
 use lives::Lives;
 
@@ -77,6 +78,7 @@ pub struct Node {
     gossip: Gossip,
     actions: VecDeque<NodeAction>,
     lives: Lives,
+    heartbeats: Heartbeats,
     /// Ids whose slots were brought back, or could be, while a majority was seen: they do not count
     /// against a later majority, or a cluster whose nodes are replaced one by one would lose it.
     written_off: BTreeSet<NodeId>,
@@ -110,6 +112,7 @@ impl Node {
             gossip,
             actions: VecDeque::new(),
             lives: Lives::default(),
+            heartbeats: Heartbeats::default(),
             written_off: BTreeSet::new(),
             told_of_minority: false,
             told_at: now + NO_CLUSTER_TOLD_AFTER,
@@ -136,6 +139,11 @@ impl Node {
     /// Whether this node sees more than half of all members that count.
     pub fn sees_majority(&self) -> bool {
         self.members.majority
+    }
+
+    /// How many other nodes support this one as a leader now.
+    pub fn supporters(&self, now: Moment) -> usize {
+        self.heartbeats.bonds().supporters(now)
     }
 
     /// The cluster, zero while there is none.
@@ -279,6 +287,9 @@ impl Node {
         if now >= self.gossip.deadline() {
             self.gossip.advance(now);
         }
+        for (node, address) in self.heartbeats.due(now) {
+            self.gossip.send_heartbeat(address, node, now);
+        }
         if now.since(self.ticked) >= TICK {
             self.ticked = now;
             self.stale = true;
@@ -309,7 +320,7 @@ impl Node {
 
     /// When [`Self::advance`] next has work.
     pub fn deadline(&self) -> Moment {
-        self.gossip.deadline().min(self.ticked + TICK)
+        self.gossip.deadline().min(self.ticked + TICK).min(self.heartbeats.deadline())
     }
 
     /// The oldest thing to do that is not taken yet.
@@ -333,7 +344,7 @@ impl Node {
                     self.actions.push_back(NodeAction::Send { to, datagram });
                 }
                 GossipAction::Resolve => self.actions.push_back(NodeAction::Resolve),
-                GossipAction::Event(event) => self.take_event(event),
+                GossipAction::Event(event) => self.take_event(now, event),
             }
         }
         if std::mem::take(&mut self.stale) {
@@ -341,7 +352,7 @@ impl Node {
         }
     }
 
-    fn take_event(&mut self, event: Event) {
+    fn take_event(&mut self, now: Moment, event: Event) {
         match event {
             Event::Entered { cluster, created } => {
                 let how = if created { "created" } else { "entered" };
@@ -362,6 +373,17 @@ impl Node {
                     )));
                 }
                 self.stale = true;
+            }
+            Event::Heartbeat { from, address, sent } => {
+                if let Some(epoch) = self.heartbeats.heard(from, now) {
+                    self.gossip.answer_heartbeat(address, from, sent, epoch);
+                }
+            }
+            Event::Supported { by, sent, epoch } => {
+                if self.heartbeats.answered(by, sent, epoch, now) {
+                    let news = Control::Supported { by, epoch };
+                    self.actions.push_back(NodeAction::Control(news));
+                }
             }
             Event::CreateRefused { by } => {
                 self.actions.push_back(NodeAction::Stop(Stop::CreateRefused { by }));

@@ -2,7 +2,8 @@
 
 use std::net::SocketAddr;
 
-use piccolo_schema::ids::ClusterId;
+use piccolo_schema::ids::{ClusterId, NodeId};
+use piccolo_schema::time::Moment;
 
 use crate::{Member, State};
 
@@ -39,6 +40,24 @@ pub enum Event {
         member: Box<Member>,
         /// The state it had before; `None`: this id was not known.
         was: Option<State>,
+    },
+    /// A member asks for support: [`Gossip::answer_heartbeat`](crate::Gossip::answer_heartbeat).
+    Heartbeat {
+        /// Who.
+        from: NodeId,
+        /// Where to send the answer.
+        address: SocketAddr,
+        /// To be repeated in the answer.
+        sent: Moment,
+    },
+    /// A member supports this node.
+    Supported {
+        /// Who.
+        by: NodeId,
+        /// When this node sent the heartbeat that is answered.
+        sent: Moment,
+        /// Under which epoch.
+        epoch: u64,
     },
     /// A seed answered `--create` as a member of a cluster, and a second one must not come
     /// about. The core has stopped; the process should exit with 2.

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use piccolo_schema::ids::NodeId;
 use piccolo_schema::time::Moment;
 
-use crate::action::Fatal;
+use crate::action::{Event, Fatal};
 use crate::claims::Source;
 use crate::gossip::{Gossip, Phase};
 use crate::join::newcomer;
@@ -169,6 +169,12 @@ impl Gossip {
             Body::Digest(digest) => self.compared((from, id), digest),
             Body::Ranges { ref digests, answer } => {
                 self.compared_ranges(now, (from, id), digests, answer);
+            }
+            Body::Heartbeat { sent } => {
+                self.event(Event::Heartbeat { from: id, address: from, sent });
+            }
+            Body::Support { sent, epoch } => {
+                self.event(Event::Supported { by: id, sent, epoch });
             }
             Body::Welcome
             | Body::Gossip

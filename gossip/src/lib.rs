@@ -23,6 +23,7 @@ mod exchange;
 mod founding;
 mod gossip;
 mod health;
+mod heartbeat;
 mod intake;
 mod join;
 mod member;

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use piccolo_schema::ids::{ClusterId, NodeId};
+use piccolo_schema::time::Moment;
 
 use crate::member::Member;
 use crate::table::RANGES;
@@ -51,6 +52,10 @@ pub(crate) enum Body {
     Ranges { digests: Box<[u64; RANGES]>, answer: bool },
     /// A part of the members.
     Table,
+    /// Support me; `sent` is the sender's time.
+    Heartbeat { sent: Moment },
+    /// You are supported under this epoch, in answer to the heartbeat of that time.
+    Support { sent: Moment, epoch: u64 },
 }
 
 /// The founding of a cluster, as one of those without a cluster sees it.

@@ -439,3 +439,43 @@ fn a_cluster_whose_creator_is_lost_at_once_begins_without_it() {
         world.settle(120 * SECOND);
     });
 }
+
+/// Each node supports each other one; who is cut off is supported by nobody within a second, and
+/// again as soon as it is back, though by then nobody holds it dead.
+#[test]
+fn nodes_support_whom_they_hear_and_nobody_else() {
+    for_seeds("nodes_support_whom_they_hear_and_nobody_else", 0..64, |seed| {
+        let mut world = World::new(seed, &[1, 2, 1 + (seed % 3) as u16]);
+        begin_all(&mut world, 3);
+        world.settle(30 * SECOND);
+        assert_eq!(supporters(&mut world), [2, 2, 2]);
+        let victim = (seed % 3) as usize;
+        let others = [(victim + 1) % 3, (victim + 2) % 3];
+        for other in others {
+            // In one direction, the other, or both.
+            if seed % 4 != 0 {
+                world.network.cuts.insert((victim, other));
+            }
+            if seed % 4 != 1 {
+                world.network.cuts.insert((other, victim));
+            }
+        }
+        world.run(SECOND);
+        let mut expected = [1; 3];
+        expected[victim] = 0;
+        assert_eq!(supporters(&mut world), expected);
+        world.network.cuts.clear();
+        world.run(SECOND / 2);
+        assert_eq!(supporters(&mut world), [2, 2, 2]);
+    });
+}
+
+fn supporters(world: &mut World) -> Vec<usize> {
+    let now = world.time.now;
+    let of = |host| {
+        let life = world.life(host);
+        let moment = life.clock(now).moment;
+        life.node.supporters(moment)
+    };
+    (0..3).map(of).collect()
+}

@@ -72,6 +72,8 @@ pub struct Status {
 pub struct Counts {
     /// By gossip.
     pub gossip: piccolo_gossip::Stats,
+    /// Other nodes that support this one as a leader.
+    pub supporters: usize,
     /// Clients turned away because there were as many as there may be.
     pub clients_refused_full: u64,
     /// Clients turned away because the node was leaving.

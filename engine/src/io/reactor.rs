@@ -157,7 +157,7 @@ impl Reactor {
             let now = self.clock.now().moment;
             for event in &events {
                 match event.token() {
-                    GOSSIP => self.receive(now),
+                    GOSSIP => self.receive(),
                     SIGNALS => self.take_signals(now),
                     HANGUPS => self.take_hangups(),
                     Token(place) => {
@@ -167,6 +167,7 @@ impl Reactor {
                     }
                 }
             }
+            let now = self.clock.now().moment;
             self.accept(now);
             self.look(now);
             self.node.advance(now);
@@ -193,11 +194,13 @@ impl Reactor {
         self.bell.awake();
     }
 
-    fn receive(&mut self, now: Moment) {
+    fn receive(&mut self) {
         let mut buffer = [0; DATAGRAM_BYTES_MAX + 1];
         for _ in 0..DATAGRAMS_MAX {
             match self.sockets.gossip.recv_from(&mut buffer) {
                 Ok((bytes, from)) => {
+                    // Read anew: a support must not seem to begin before it was asked for.
+                    let now = self.clock.now().moment;
                     if let Err(reject) = self.node.receive(now, from, &buffer[..bytes]) {
                         log::debug!("a datagram of {from} is dropped: {reject}");
                         if matches!(reject, Reject::Unauthentic(SealFault::Key)) {
@@ -370,6 +373,7 @@ impl Reactor {
         self.node.observe(now, observed);
         let uptime = now.since(Moment(0)).as_secs();
         self.counts.gossip = self.node.gossip_stats();
+        self.counts.supporters = self.node.supporters(now);
         let (node, routes, counts) = (&self.node, &self.routes, &self.counts);
         self.view.publish(status::status(node, routes, &self.shared, uptime, counts));
         // Those that found the system out of descriptors.

@@ -9,6 +9,7 @@ use piccolo_schema::time::Moment;
 
 use super::{Node, NodeAction, QUIET, QUIET_MAX};
 use crate::shard::{Control, Members, NodeView, PeerView, Wish};
+use crate::support::Bonds;
 
 impl Node {
     /// Whether a member has been dead for longer than the grace.
@@ -22,7 +23,15 @@ impl Node {
             return;
         }
         self.lives.forget(self.gossip.members());
-        let members = self.view(now);
+        let mut members = self.view(now);
+        self.heartbeats.set_peers(
+            members.peers.iter().map(|peer| (peer.id, peer.address)),
+            |node| {
+                let known = self.gossip.members().find(|member| member.id == node);
+                known.is_none_or(|member| member.state == State::Left)
+            },
+        );
+        members.bonds = self.heartbeats.bonds().clone();
         self.write_off(&members, now);
         if members != *self.members {
             self.members = Arc::new(members);
@@ -124,7 +133,7 @@ impl Node {
             }
         }
         let majority = 2 * live > all || (2 * live == all && lowest_is_live == Some(true));
-        Members { nodes, peers, gone, majority }
+        Members { nodes, peers, gone, majority, bonds: Bonds::default() }
     }
 }
 

@@ -11,6 +11,7 @@ use piccolo_schema::ids::{ClusterId, NodeId};
 use super::link::{LANES, Peer};
 use super::{Shard, StreamKey};
 use crate::store::KeyHasher;
+use crate::support::Bonds;
 
 /// What the node tells a shard.
 #[derive(Clone, Debug)]
@@ -26,6 +27,13 @@ pub enum Control {
     Keys(Keys),
     /// Who is there.
     Members(Arc<Members>),
+    /// Another node supports this one, under a new epoch.
+    Supported {
+        /// Who.
+        by: NodeId,
+        /// Which.
+        epoch: u64,
+    },
     /// Where slots should be.
     Wish(Arc<Wish>),
     /// The node stops: answer what clients have sent, then close their connections.
@@ -77,6 +85,8 @@ pub struct Members {
     /// Whether this node sees more than half of the members, or half of them with the lowest
     /// name: only then may it bring back slots of those that are gone.
     pub majority: bool,
+    /// What this node and each of the others hold of each other.
+    pub bonds: Bonds,
 }
 
 /// Where slots should be.
@@ -132,6 +142,7 @@ impl Shard {
                 self.set_members(&members);
                 self.topology.set_nodes(members);
             }
+            Control::Supported { by, epoch } => self.epoch_changed(by, epoch),
             Control::Wish(wish) => {
                 self.wish = wish;
                 self.review();
@@ -143,6 +154,7 @@ impl Shard {
     fn set_members(&mut self, members: &Members) {
         self.gone.clone_from(&members.gone);
         self.members_majority = members.majority;
+        self.bonds.clone_from(&members.bonds);
         let wanted = |peer: &Peer| {
             members.peers.iter().any(|view| (view.id, view.address) == (peer.id, peer.address))
         };

@@ -71,6 +71,7 @@ use slab::Slab;
 use crate::keyspace::Changes;
 use crate::resp::parse::Limits;
 use crate::store::{KeyHasher, SlotTable};
+use crate::support::Bonds;
 use counters::Counters;
 use handshake::Handshake;
 use link::Peer;
@@ -169,6 +170,7 @@ pub struct Shard {
     peers: Vec<Peer>,
     gone: BTreeSet<NodeId>,
     members_majority: bool,
+    bonds: Bonds,
     wish: Arc<Wish>,
     inlinks_to_write: Vec<StreamKey>,
     strangers: Strangers,
@@ -244,6 +246,7 @@ impl Shard {
             peers: Vec::new(),
             gone: BTreeSet::new(),
             members_majority: false,
+            bonds: Bonds::default(),
             wish: Arc::default(),
             inlinks_to_write: Vec::new(),
             strangers: Strangers::default(),

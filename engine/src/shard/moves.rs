@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use piccolo_ring::group::{ANY_RING, Effect, Group, Step, Unbroken};
+use piccolo_ring::group::{ANY_RING, Effect, Group, Step};
 use piccolo_schema::ids::{Era, NodeId, Slot, Term, Version};
 use piccolo_schema::slot_message::Records;
 use piccolo_schema::time::Moment;
@@ -100,7 +100,7 @@ impl Shard {
                 }
                 step => {
                     self.unsettled.insert(slot);
-                    self.with_group(place, |group, out| group.take_step(step, out));
+                    self.with_group(place, |group, _, out| group.take_step(step, out));
                 }
             }
         }
@@ -135,7 +135,7 @@ impl Shard {
             self.openings.insert(slot, (node, self.now.moment));
             self.counters.snapshots += 1;
             let number = self.counters.snapshots;
-            self.with_group(place, |group, out| group.open_snapshot(node, number, ring, out));
+            self.with_group(place, |group, _, out| group.open_snapshot(node, number, ring, out));
         }
         let Some(group) = &self.seats[place].group else { return };
         let open: Vec<_> = group.snapshots().collect();
@@ -173,7 +173,7 @@ impl Shard {
         *budget = budget.saturating_sub(records.len() + 64);
         self.counters.snapshot_bytes += records.len() as u64;
         let records = Records::from(records);
-        self.with_group(place, |group, out| group.send_piece(node, records, next, out));
+        self.with_group(place, |group, _, out| group.send_piece(node, records, next, out));
         next
     }
 
@@ -200,13 +200,13 @@ impl Shard {
                 continue;
             }
             let wished = self.wish.placement.primary(slot);
-            self.with_group(place, |group, out| {
-                group.resume(&Unbroken, out);
+            self.with_group(place, |group, support, out| {
+                group.resume(support, out);
                 if wished == Some(group.leader()) && group.is_leader() {
                     group.call_off(out);
                 }
                 if leader.is_some() {
-                    group.state(leader, &Unbroken, out);
+                    group.state(leader, support, out);
                 }
             });
             if stray && !self.moves.contains(&slot) && !self.wishes.contains(&slot) {
@@ -230,7 +230,7 @@ impl Shard {
             "slot {slot} lost its majority: it goes on here, with {} entries, in a new era",
             self.seats[place].table.len()
         )));
-        self.with_group(place, |group, out| group.revive(heard, out));
+        self.with_group(place, |group, _, out| group.revive(heard, out));
     }
 
     /// Slots that should be led here, and whose leader is gone with the only copy, begin anew.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use piccolo_ring::group::{Effect, Group, Lane, Unbroken};
+use piccolo_ring::group::{Effect, Group, Lane, Support};
 use piccolo_schema::ids::NodeId;
 use piccolo_schema::link::{Item, Outcome, Request};
 use piccolo_schema::slot_message::{Route, SlotMessage};
@@ -35,9 +35,9 @@ impl Shard {
         }
         self.unsettled.insert(slot);
         let mut turned = false;
-        self.with_group(place, |group, out| {
+        self.with_group(place, |group, support, out| {
             let led = group.is_leader();
-            group.receive(from, message, ring, &Unbroken, out);
+            group.receive(from, message, ring, support, out);
             turned = led != group.is_leader();
         });
         self.recount |= turned;
@@ -47,11 +47,11 @@ impl Shard {
     pub(super) fn with_group(
         &mut self,
         place: usize,
-        act: impl FnOnce(&mut Group, &mut Vec<Effect>),
+        act: impl FnOnce(&mut Group, &dyn Support, &mut Vec<Effect>),
     ) {
         let mut effects = Vec::new();
         if let Some(group) = &mut self.seats[place].group {
-            act(group, &mut effects);
+            act(group, &self.bonds.at(self.now.moment), &mut effects);
         }
         for effect in effects {
             self.run_effect(place, effect);
@@ -247,12 +247,22 @@ impl Shard {
                 continue;
             }
             let leader = self.routes.get(self.slot_at(place)).leader;
-            self.with_group(place, |group, out| {
+            self.with_group(place, |group, support, out| {
                 group.link_renewed(node, out);
                 if leader == node {
-                    group.state(node, &Unbroken, out);
+                    group.state(node, support, out);
                 }
             });
+        }
+    }
+
+    /// Another node supports this one under a new epoch: what it acknowledged before no longer
+    /// counts, and it is asked where it stands in each slot that it votes in here.
+    pub(super) fn epoch_changed(&mut self, by: NodeId, epoch: u64) {
+        for place in 0..self.seats.len() {
+            if self.seats[place].group.as_ref().is_some_and(|group| group.is_leader()) {
+                self.with_group(place, |group, _, out| group.epoch_changed(by, epoch, out));
+            }
         }
     }
 

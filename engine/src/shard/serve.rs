@@ -138,7 +138,7 @@ impl Shard {
     fn spread(&mut self, place: usize) {
         let changes = std::mem::take(&mut self.changes);
         let records = Records::from(&changes.records[..]);
-        self.with_group(place, |group, out| {
+        self.with_group(place, |group, _, out| {
             group.append(records, &mut |cursor| behind(&changes, cursor), out);
         });
         self.changes = changes;

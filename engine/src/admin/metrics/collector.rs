@@ -216,6 +216,8 @@ fn node(status: &Status, to: &mut Families) {
 }
 
 fn cluster(status: &Status, to: &mut Families) {
+    let help = "Other nodes that answered a heartbeat within the last second.";
+    to.gauge("piccolo_supporters", help).is(status.counts.supporters as u64);
     let help = "Members of the cluster as this node sees them, itself included.";
     let mut series = to.gauge("piccolo_cluster_members", help);
     for state in MemberState::ALL {

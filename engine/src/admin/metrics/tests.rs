@@ -81,7 +81,12 @@ fn status() -> Status {
         ready: true,
         members: vec![member("a", MemberState::Alive), member("b", MemberState::Dead)],
         ring_digest: "00000000000100ff".into(),
-        counts: Counts { gossip, clients_refused_full: 2, clients_refused_leaving: 1 },
+        counts: Counts {
+            gossip,
+            supporters: 4,
+            clients_refused_full: 2,
+            clients_refused_leaving: 1,
+        },
         ..Status::default()
     }
 }
@@ -170,6 +175,7 @@ fn what_a_shard_has_done_is_counted() {
             "piccolo_network_receive_bytes_total{proto=\"peer\"} 0",
             "piccolo_shard_commands_total{shard=\"0\"} 10",
             "piccolo_shard_busy_seconds_total{shard=\"0\"} 0.00002",
+            "piccolo_supporters 4",
             "piccolo_slots_led 16384",
         ],
     );

@@ -1,0 +1,24 @@
+//! Heartbeats: carried for the caller, who says when, and who knows what an epoch means. They say
+//! nothing of members, and change none.
+
+use std::net::SocketAddr;
+
+use piccolo_schema::ids::NodeId;
+use piccolo_schema::time::Moment;
+
+use crate::gossip::Gossip;
+use crate::message::Body;
+
+impl Gossip {
+    /// Asks a member for its support. `sent` is the caller's time, which comes back with the
+    /// answer as [`Event::Supported`](crate::Event::Supported).
+    pub fn send_heartbeat(&mut self, to: SocketAddr, id: NodeId, sent: Moment) {
+        self.send(to, id, Body::Heartbeat { sent }, Vec::new());
+    }
+
+    /// Answers an [`Event::Heartbeat`](crate::Event::Heartbeat): its sender is supported under this
+    /// epoch.
+    pub fn answer_heartbeat(&mut self, to: SocketAddr, id: NodeId, sent: Moment, epoch: u64) {
+        self.send(to, id, Body::Support { sent, epoch }, Vec::new());
+    }
+}
