@@ -99,6 +99,8 @@ struct SlotMessage {
     canvass @9 :Canvass;
     dismiss @10 :UInt32;   # a config of this version, without the receiver, is committed
     vote @11 :Bool;        # for the receiver in this term; true: it would be in the next one
+    inquire @12 :UInt32;   # does the receiver still lead in this term
+    released @13 :UInt32;  # the sender does not, nor in any before
   }
 }
 

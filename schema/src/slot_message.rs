@@ -87,6 +87,10 @@ pub enum Body {
     },
     /// The config of this version is committed and the receiver is not in it.
     Dismiss(u32),
+    /// Voter to the leader that it acknowledged in this term: does it lead still?
+    Inquire(Term),
+    /// The answer: not in this term, nor in any before.
+    Released(Term),
 }
 
 /// One numbered change of a slot.

@@ -44,6 +44,8 @@ impl Group {
         if self.is_for_vote(self.me, given_up.1, |leader, epoch| support.has_lapsed(leader, epoch))
         {
             self.canvass(true, given_up, support, out);
+        } else {
+            self.inquire(out);
         }
     }
 
@@ -115,11 +117,11 @@ impl Group {
         };
         let free = pre || !self.voted.is_some() || self.voted == from;
         // One that holds nothing yet may be the second life of a voter that held more.
-        if !free
-            || self.last == Version::ZERO
-            || last < self.last
-            || !self.is_for_vote(from, given_up, lapsed)
-        {
+        if !free || self.last == Version::ZERO || last < self.last {
+            return self.answer(from, support, out);
+        }
+        if !self.is_for_vote(from, given_up, lapsed) {
+            self.inquire(out);
             return self.answer(from, support, out);
         }
         if !pre {

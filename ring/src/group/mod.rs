@@ -19,6 +19,7 @@ mod election;
 mod follower;
 mod leader;
 mod progress;
+mod release;
 mod step;
 mod support;
 mod transfer;
@@ -230,6 +231,15 @@ impl Group {
         out: &mut Vec<Effect>,
     ) {
         let SlotMessage { era, term, body, .. } = message;
+        self.heard_in(from, era, term);
+        // Who would vote disturbs nobody who leads, whatever term it has heard of.
+        match body {
+            Body::Inquire(term) if era == self.era => {
+                return self.receive_inquiry(from, term, out);
+            }
+            Body::Released(term) if era == self.era => return self.receive_release(from, term),
+            _ => {}
+        }
         if (era, term) < (self.era, self.term) {
             return self.receive_old(from, &body, support, out);
         }
@@ -271,6 +281,7 @@ impl Group {
                 self.receive_canvass(from, (pre, last, given_up), support, out);
             }
             Body::Vote { pre } => self.receive_vote(from, pre, support, out),
+            Body::Inquire(_) | Body::Released(_) => {}
             Body::Dismiss(version) => {
                 if version >= self.config.version && !self.is_leader() {
                     out.push(Effect::Drop);
@@ -420,7 +431,7 @@ impl Group {
                 let message = SlotMessage { slot, era, term, body: NOT_HELD };
                 Err(Some(Box::new(Effect::Send { to: from, lane: Lane::Ordinary, message })))
             }
-            _ => Err(None),
+            _ => Err(release::released(message, from, before)),
         }
     }
 }

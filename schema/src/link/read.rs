@@ -180,6 +180,8 @@ fn read_slot_message(message: wire::slot_message::Reader<'_>) -> Result<SlotMess
         }
         w::Vote(pre) => Body::Vote { pre },
         w::Dismiss(version) => Body::Dismiss(version),
+        w::Inquire(term) => Body::Inquire(read_term(term)?),
+        w::Released(term) => Body::Released(read_term(term)?),
     };
     Ok(SlotMessage {
         slot: read_slot(message.get_slot())?,

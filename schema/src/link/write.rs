@@ -338,6 +338,8 @@ fn write_slot_message(mut to: wire::slot_message::Builder<'_>, message: &SlotMes
         }
         Body::Vote { pre } => to.set_vote(*pre),
         Body::Dismiss(version) => to.set_dismiss(*version),
+        Body::Inquire(term) => to.set_inquire(term.0),
+        Body::Released(term) => to.set_released(term.0),
     }
 }
 
