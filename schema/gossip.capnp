@@ -23,8 +23,8 @@ struct Datagram {
     table @14 :Void;       # updates are a part of the members
     nack @15 :UInt32;      # the ping that you asked for is not answered so far
     ranges @16 :Ranges;    # we do not hold the same: where do we differ
-    heartbeat @17 :UInt64; # support me; the sender's time in microseconds, which the answer repeats
-    support @18 :Support;  # the answer: you are supported
+    heartbeat @17 :Heartbeat;
+    support @18 :Support;  # answers a heartbeat
   }
 }
 
@@ -33,9 +33,14 @@ struct Ack {
   by @1 :Id;               # who answered: a ping may have been relayed
 }
 
+struct Heartbeat {
+  sent @0 :UInt64;         # the sender's time in microseconds, which the answer repeats
+  asks @1 :Bool;           # for support; false: only for an answer
+}
+
 struct Support {
-  sent @0 :UInt64;         # the time in the heartbeat
-  epoch @1 :UInt64;        # what was acknowledged under another epoch is not supported any more
+  sent @0 :UInt64;
+  epoch @1 :UInt64;        # under which the receiver is supported; 0: it did not ask for that
 }
 
 struct PingRequest {

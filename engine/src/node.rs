@@ -19,7 +19,7 @@ use piccolo_schema::ids::{ClusterId, NodeId};
 use piccolo_schema::time::Moment;
 
 use crate::shard::{Control, Members, Wish};
-use crate::support::Heartbeats;
+use crate::support::{Bonds, Heartbeat, Heartbeats};
 
 use lives::Lives;
 
@@ -139,6 +139,11 @@ impl Node {
     /// Whether this node sees more than half of all members that count.
     pub fn sees_majority(&self) -> bool {
         self.members.majority
+    }
+
+    /// What this node and others hold of each other.
+    pub fn bonds(&self) -> &Bonds {
+        self.heartbeats.bonds()
     }
 
     /// How many other nodes support this one as a leader now.
@@ -287,8 +292,8 @@ impl Node {
         if now >= self.gossip.deadline() {
             self.gossip.advance(now);
         }
-        for (node, address) in self.heartbeats.due(now) {
-            self.gossip.send_heartbeat(address, node, now);
+        for Heartbeat { to, address, asks } in self.heartbeats.due(now) {
+            self.gossip.send_heartbeat(address, to, now, asks);
         }
         if now.since(self.ticked) >= TICK {
             self.ticked = now;
@@ -374,8 +379,8 @@ impl Node {
                 }
                 self.stale = true;
             }
-            Event::Heartbeat { from, address, sent } => {
-                if let Some(epoch) = self.heartbeats.heard(from, now) {
+            Event::Heartbeat { from, address, sent, asks } => {
+                if let Some(epoch) = self.heartbeats.heard(from, asks, now) {
                     self.gossip.answer_heartbeat(address, from, sent, epoch);
                 }
             }

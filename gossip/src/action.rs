@@ -41,7 +41,7 @@ pub enum Event {
         /// The state it had before; `None`: this id was not known.
         was: Option<State>,
     },
-    /// A member asks for support: [`Gossip::answer_heartbeat`](crate::Gossip::answer_heartbeat).
+    /// A member asks whether it is heard: [`Gossip::answer_heartbeat`](crate::Gossip::answer_heartbeat).
     Heartbeat {
         /// Who.
         from: NodeId,
@@ -49,14 +49,16 @@ pub enum Event {
         address: SocketAddr,
         /// To be repeated in the answer.
         sent: Moment,
+        /// It asks for support, too.
+        asks: bool,
     },
-    /// A member supports this node.
+    /// A member hears this node, and supports it if it was asked to.
     Supported {
         /// Who.
         by: NodeId,
         /// When this node sent the heartbeat that is answered.
         sent: Moment,
-        /// Under which epoch.
+        /// Under which epoch; zero if it was not asked for support.
         epoch: u64,
     },
     /// A seed answered `--create` as a member of a cluster, and a second one must not come

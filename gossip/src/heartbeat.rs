@@ -10,14 +10,14 @@ use crate::gossip::Gossip;
 use crate::message::Body;
 
 impl Gossip {
-    /// Asks a member for its support. `sent` is the caller's time, which comes back with the
-    /// answer as [`Event::Supported`](crate::Event::Supported).
-    pub fn send_heartbeat(&mut self, to: SocketAddr, id: NodeId, sent: Moment) {
-        self.send(to, id, Body::Heartbeat { sent }, Vec::new());
+    /// Asks a member for an answer, and for its support if it `asks`. `sent` is the caller's time,
+    /// which comes back with the answer as [`Event::Supported`](crate::Event::Supported).
+    pub fn send_heartbeat(&mut self, to: SocketAddr, id: NodeId, sent: Moment, asks: bool) {
+        self.send(to, id, Body::Heartbeat { sent, asks }, Vec::new());
     }
 
     /// Answers an [`Event::Heartbeat`](crate::Event::Heartbeat): its sender is supported under this
-    /// epoch.
+    /// epoch, or only heard if it is zero.
     pub fn answer_heartbeat(&mut self, to: SocketAddr, id: NodeId, sent: Moment, epoch: u64) {
         self.send(to, id, Body::Support { sent, epoch }, Vec::new());
     }

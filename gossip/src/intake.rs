@@ -170,8 +170,8 @@ impl Gossip {
             Body::Ranges { ref digests, answer } => {
                 self.compared_ranges(now, (from, id), digests, answer);
             }
-            Body::Heartbeat { sent } => {
-                self.event(Event::Heartbeat { from: id, address: from, sent });
+            Body::Heartbeat { sent, asks } => {
+                self.event(Event::Heartbeat { from: id, address: from, sent, asks });
             }
             Body::Support { sent, epoch } => {
                 self.event(Event::Supported { by: id, sent, epoch });

@@ -52,9 +52,10 @@ pub(crate) enum Body {
     Ranges { digests: Box<[u64; RANGES]>, answer: bool },
     /// A part of the members.
     Table,
-    /// Support me; `sent` is the sender's time.
-    Heartbeat { sent: Moment },
-    /// You are supported under this epoch, in answer to the heartbeat of that time.
+    /// Do you hear me, and if it `asks`, do you support me? `sent` is the sender's time.
+    Heartbeat { sent: Moment, asks: bool },
+    /// You are heard, and supported under this epoch unless it is zero, in answer to the heartbeat
+    /// of that time.
     Support { sent: Moment, epoch: u64 },
 }
 

@@ -105,7 +105,11 @@ fn write_body(mut to: wire::datagram::Builder<'_>, body: &Body) {
             }
         }
         Body::Table => to.set_table(()),
-        Body::Heartbeat { sent } => to.set_heartbeat(sent.0),
+        Body::Heartbeat { sent, asks } => {
+            let mut heartbeat = to.init_heartbeat();
+            heartbeat.set_sent(sent.0);
+            heartbeat.set_asks(asks);
+        }
         Body::Support { sent, epoch } => {
             let mut support = to.init_support();
             support.set_sent(sent.0);
@@ -239,7 +243,10 @@ fn read_body(message: wire::datagram::Reader<'_>) -> Result<Body, Malformed> {
         Which::Digest(digest) => Body::Digest(digest),
         Which::Ranges(ranges) => read_ranges(ranges?)?,
         Which::Table(()) => Body::Table,
-        Which::Heartbeat(sent) => Body::Heartbeat { sent: Moment(sent) },
+        Which::Heartbeat(heartbeat) => {
+            let heartbeat = heartbeat?;
+            Body::Heartbeat { sent: Moment(heartbeat.get_sent()), asks: heartbeat.get_asks() }
+        }
         Which::Support(support) => {
             let support = support?;
             Body::Support { sent: Moment(support.get_sent()), epoch: support.get_epoch() }
@@ -446,7 +453,7 @@ mod tests {
             Body::Refuse(Refusal::Version((2, 3))),
             Body::Refuse(Refusal::Full(10_000)),
             Body::Table,
-            Body::Heartbeat { sent: Moment(u64::MAX) },
+            Body::Heartbeat { sent: Moment(u64::MAX), asks: true },
             Body::Support { sent: Moment(1), epoch: u64::MAX },
         ]
     }

@@ -8,17 +8,36 @@ use std::time::Duration;
 use piccolo_schema::ids::NodeId;
 use piccolo_schema::time::Moment;
 
-use super::{Bond, Bonds};
+use super::{Bond, Bonds, SUPPORT};
 
 /// Time between two heartbeats to the same node: nine may be lost before a lease ends.
 const EVERY: Duration = Duration::from_millis(100);
 
 /// Whom this node sends heartbeats to.
+///
+/// One that does not answer is not asked for its support: where words get through in one direction
+/// only, the other side must be free to support another, and this one could not serve anyway.
 #[derive(Debug, Default)]
 pub(crate) struct Heartbeats {
     bonds: Bonds,
-    peers: BTreeMap<NodeId, SocketAddr>,
+    peers: BTreeMap<NodeId, Peer>,
     next: Moment,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Peer {
+    address: SocketAddr,
+    /// When the latest heartbeat was sent that it answered.
+    answered: Option<Moment>,
+}
+
+/// A heartbeat to be sent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Heartbeat {
+    pub(crate) to: NodeId,
+    pub(crate) address: SocketAddr,
+    /// For support; else only for an answer.
+    pub(crate) asks: bool,
 }
 
 impl Heartbeats {
@@ -29,6 +48,9 @@ impl Heartbeats {
         peers: impl Iterator<Item = (NodeId, SocketAddr)>,
         is_gone: impl Fn(NodeId) -> bool,
     ) {
+        let before = std::mem::take(&mut self.peers);
+        let answered = |node| before.get(&node).and_then(|peer| peer.answered);
+        let peers = peers.map(|(node, address)| (node, Peer { address, answered: answered(node) }));
         self.peers = peers.collect();
         self.bonds.0.retain(|node, _| self.peers.contains_key(node) || !is_gone(*node));
         for node in self.peers.keys() {
@@ -46,28 +68,34 @@ impl Heartbeats {
         if self.peers.is_empty() { Moment::NEVER } else { self.next }
     }
 
-    /// Whom to send a heartbeat to now.
-    pub(crate) fn due(&mut self, now: Moment) -> Vec<(NodeId, SocketAddr)> {
+    /// Heartbeats to be sent now.
+    pub(crate) fn due(&mut self, now: Moment) -> Vec<Heartbeat> {
         if now < self.deadline() {
             return Vec::new();
         }
         self.next = now + EVERY;
-        self.peers.iter().map(|(node, address)| (*node, *address)).collect()
+        let heartbeat = |(to, peer): (&NodeId, &Peer)| {
+            let asks = peer.answered.is_some_and(|sent| now.since(sent) < SUPPORT);
+            Heartbeat { to: *to, address: peer.address, asks }
+        };
+        self.peers.iter().map(heartbeat).collect()
     }
 
-    /// A heartbeat has come: supports its sender from now on, under the epoch returned. `None`: it
-    /// is nobody's that counts here, yet or any more.
-    pub(crate) fn heard(&self, from: NodeId, now: Moment) -> Option<u64> {
+    /// A heartbeat has come: if it asks for that, supports its sender from now on, under the epoch
+    /// returned. `None`: it is nobody's that counts here, yet or any more.
+    pub(crate) fn heard(&self, from: NodeId, asks: bool, now: Moment) -> Option<u64> {
         let bond = self.bonds.get(from).filter(|_| self.peers.contains_key(&from))?;
-        Some(bond.prolong(now))
+        Some(if asks { bond.prolong(now) } else { 0 })
     }
 
     /// An answer has come to a heartbeat of ours. Returns whether the epoch is a new one: what was
     /// acknowledged before has to be confirmed.
-    pub(crate) fn answered(&self, by: NodeId, sent: Moment, epoch: u64, now: Moment) -> bool {
+    pub(crate) fn answered(&mut self, by: NodeId, sent: Moment, epoch: u64, now: Moment) -> bool {
         // From the future only if it is not our time at all.
-        let Some(bond) = self.bonds.get(by).filter(|_| sent <= now) else { return false };
-        bond.learn(epoch, sent) < epoch
+        let Some(peer) = self.peers.get_mut(&by).filter(|_| sent <= now) else { return false };
+        peer.answered = peer.answered.max(Some(sent));
+        let bond = self.bonds.get(by).filter(|_| epoch > 0);
+        bond.is_some_and(|bond| bond.learn(epoch, sent) < epoch)
     }
 }
 
@@ -108,19 +136,19 @@ mod tests {
         let mut heartbeats = peers(&[1, 2]);
         let node = NodeId(1);
         let bond = Arc::clone(&heartbeats.bonds.0[&node]);
-        assert_eq!(heartbeats.heard(node, Moment(1000)), Some(1));
+        assert_eq!(heartbeats.heard(node, true, Moment(1000)), Some(1));
         assert!(bond.given.end(1, 2000));
         set(&mut heartbeats, &[2], &[]);
-        assert_eq!(heartbeats.heard(node, Moment(1000)), None, "it counts no more");
+        assert_eq!(heartbeats.heard(node, true, Moment(1000)), None, "it counts no more");
         set(&mut heartbeats, &[1, 2], &[]);
-        assert_eq!(heartbeats.heard(node, Moment(1000)), Some(2));
+        assert_eq!(heartbeats.heard(node, true, Moment(1000)), Some(2));
         set(&mut heartbeats, &[2], &[1]);
         assert!(heartbeats.bonds().get(node).is_none(), "it never comes back");
     }
 
     #[test]
     fn a_new_epoch_is_told_once_and_answers_from_the_future_never() {
-        let heartbeats = peers(&[1]);
+        let mut heartbeats = peers(&[1]);
         let (node, sent) = (NodeId(1), Moment(1_000_000));
         assert!(heartbeats.answered(node, sent, 3, sent));
         assert!(!heartbeats.answered(node, sent, 3, sent));
@@ -128,5 +156,21 @@ mod tests {
         assert!(!heartbeats.answered(node, sent + LEASE, 4, sent));
         assert!(!heartbeats.answered(NodeId(9), sent, 4, sent), "nobody that counts");
         assert_eq!(heartbeats.bonds().get(node).unwrap().counts_until(3), sent + LEASE);
+    }
+
+    #[test]
+    fn support_is_asked_for_only_of_those_who_answer() {
+        let mut heartbeats = peers(&[1]);
+        let node = NodeId(1);
+        let asks = |heartbeats: &mut Heartbeats, at: Moment| heartbeats.due(at)[0].asks;
+        let mut at = Moment(1_000_000);
+        assert!(!asks(&mut heartbeats, at), "nothing is known of it");
+        assert_eq!(heartbeats.heard(node, false, at), Some(0));
+        assert_eq!(heartbeats.bonds().get(node).unwrap().given.get(), (0, 0));
+        assert!(!heartbeats.answered(node, at, 0, at), "heard is not supported");
+        at = at + EVERY;
+        assert!(asks(&mut heartbeats, at));
+        at = at + SUPPORT;
+        assert!(!asks(&mut heartbeats, at), "it has not answered for a second");
     }
 }

@@ -16,7 +16,7 @@ use piccolo_ring::group::Support;
 use piccolo_schema::ids::NodeId;
 use piccolo_schema::time::Moment;
 
-pub(crate) use heartbeats::Heartbeats;
+pub(crate) use heartbeats::{Heartbeat, Heartbeats};
 use word::Word;
 
 /// How long a support lasts after the heartbeat that asked for it has come.

@@ -105,7 +105,8 @@ fn record(key: u8, version: Version) -> Vec<u8> {
 }
 
 /// What happens, and how often among the others.
-const STEPS: [(u32, fn(&mut World)); 14] = [
+type Share = (u32, fn(&mut World));
+const STEPS: [Share; 14] = [
     (450, World::deliver),
     (60, World::write),
     (100, World::read),
