@@ -41,7 +41,8 @@ pub enum Event {
         /// The state it had before; `None`: this id was not known.
         was: Option<State>,
     },
-    /// A member asks whether it is heard: [`Gossip::answer_heartbeat`](crate::Gossip::answer_heartbeat).
+    /// A member asks whether it is heard: answered by
+    /// [`Gossip::answer_heartbeat`](crate::Gossip::answer_heartbeat).
     Heartbeat {
         /// Who.
         from: NodeId,

@@ -41,7 +41,7 @@ pub(crate) struct Heartbeat {
 }
 
 impl Heartbeats {
-    /// Sends to these from now on. Others are forgotten only if they are `gone` for good: the epochs
+    /// Sends to these from now on. Others are forgotten only if they are gone for good: the epochs
     /// of one that may come back must go on rising.
     pub(crate) fn set_peers(
         &mut self,

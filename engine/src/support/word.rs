@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicU64, Ordering::AcqRel, Ordering::Acquire};
 const UNTIL_BITS: u32 = 40;
 const UNTIL_MAX: u64 = (1 << UNTIL_BITS) - 1;
 
-/// The highest epoch. An epoch ends only after a support has lapsed, which takes a second: a pair of
-/// nodes that does nothing else gets there in 194 days. It then stays, and so does the support.
+/// The highest epoch. An epoch ends only after a support has lapsed, which takes a second: a pair
+/// of nodes that does nothing else gets there in 194 days. It then stays, and so does the support.
 const EPOCH_MAX: u64 = (1 << (64 - UNTIL_BITS)) - 1;
 
 /// An epoch, and until when it holds, in milliseconds of the process's own time.
