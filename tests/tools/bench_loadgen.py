@@ -100,7 +100,7 @@ def main():
     parser.add_argument("--most", type=float, default=0.7, help="the ratio that is too much")
     args = parser.parse_args()
     args.loadgen = os.path.abspath(args.loadgen)
-    redis, client, peer, admin = free_ports(4)
+    redis, client, cluster, peer, admin = free_ports(5)
     servers = {
         "redis-server": (
             redis,
@@ -109,7 +109,8 @@ def main():
         "piccolo": (
             client,
             f"{os.path.abspath(args.piccolo)} serve --create --name bench --shards 1 --pin off"
-            f" --client 127.0.0.1:{client} --peer 127.0.0.1:{peer} --admin 127.0.0.1:{admin}",
+            f" --client 127.0.0.1:{client} --cluster-client 127.0.0.1:{cluster}"
+            f" --peer 127.0.0.1:{peer} --admin 127.0.0.1:{admin}",
         ),
     }
     print("| server, operation | loadgen us | redis-benchmark us | ratio | single rounds |")

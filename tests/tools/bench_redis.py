@@ -31,10 +31,11 @@ def free_ports(count):
 
 
 def servers(args, ports):
-    client, peer, admin, redis, floor = ports
+    client, cluster, peer, admin, redis, floor = ports
     piccolo = (
         f"{os.path.abspath(args.piccolo)} serve --create --name bench --shards 1 --pin off"
-        f" --client 127.0.0.1:{{port}} --peer 127.0.0.1:{peer} --admin 127.0.0.1:{admin}"
+        f" --client 127.0.0.1:{{port}} --cluster-client 127.0.0.1:{cluster}"
+        f" --peer 127.0.0.1:{peer} --admin 127.0.0.1:{admin}"
     )
     specs = [
         f"piccolo@{client}={piccolo}",
@@ -51,7 +52,7 @@ def measure(args, raw):
     script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "bench_peers.py")
     command = [sys.executable, script, "--workloads", WORKLOADS, "--json", raw]
     command += ["--rounds", str(args.rounds), "--secs", str(args.secs), "--keys", str(args.keys)]
-    for spec in servers(args, free_ports(5)):
+    for spec in servers(args, free_ports(6)):
         command += ["--server", spec]
     subprocess.run(command, check=True, stdout=sys.stderr)
     with open(raw) as lines:

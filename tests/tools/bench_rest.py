@@ -15,6 +15,7 @@ Needs wrk, webdis and redis-server (Debian packages of these names).
 import argparse
 import json
 import os
+import shutil
 import re
 import socket
 import statistics
@@ -68,10 +69,11 @@ def start(command, folder, name):
 
 def sides(args, folder):
     """Processes and port of each side."""
-    client, peer, admin, rest, redis, webdis = free_ports(6)
+    client, cluster, peer, admin, rest, redis, webdis = free_ports(7)
     local = "127.0.0.1:%d"
     node = [os.path.abspath(args.piccolo), "serve", "--create", "--name", "bench", "--shards", "1"]
-    node += ["--pin", "off", "--client", local % client, "--peer", local % peer]
+    node += ["--pin", "off", "--client", local % client, "--cluster-client", local % cluster]
+    node += ["--peer", local % peer]
     node += ["--admin", local % admin]
     front = [os.path.abspath(args.cerializer), "--listen", local % rest]
     front += ["--nodes", local % client]
@@ -147,6 +149,8 @@ def main():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--secs", type=int, default=4, help="seconds of one measurement")
     args = parser.parse_args()
+    if not shutil.which(args.webdis):
+        parser.error(f"{args.webdis} is missing (Debian: webdis)")
     figures = {}
     with tempfile.TemporaryDirectory() as folder:
         both = sides(args, folder)
