@@ -15,8 +15,8 @@ Needs wrk, webdis and redis-server (Debian packages of these names).
 import argparse
 import json
 import os
-import shutil
 import re
+import shutil
 import socket
 import statistics
 import subprocess
