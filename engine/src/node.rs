@@ -367,7 +367,7 @@ impl Node {
                 self.stale = true;
             }
             Event::Changed { member, was } => {
-                self.lives.see(&member);
+                self.lives.see(&member.name, member.id, member.state.is_live());
                 if was != Some(member.state) {
                     self.actions.push_back(NodeAction::Say(format!(
                         "{} ({}, node {}) is {}",

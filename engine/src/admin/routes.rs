@@ -189,7 +189,7 @@ fn leave(status: &Status, requests: &Requests) -> Reply {
 }
 
 /// Query that removes a member though this node sees no majority.
-const FORCE: &str = "force=true";
+pub(crate) const FORCE: &str = "force=true";
 
 const NO_MAJORITY: &str = "may only be cut off from this node, which sees no majority of the \
                            members: ask one that does, or say --force (?force=true) if it is gone";

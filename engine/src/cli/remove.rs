@@ -8,6 +8,7 @@ use clap::Args;
 use super::deadline::{Deadline, pause};
 use super::error::CliError;
 use super::{AskFlags, Output, http, write_json};
+use crate::admin::routes::FORCE;
 use crate::admin::status::{MemberState, MemberStatus};
 
 /// How often the node is asked how far it is.
@@ -40,8 +41,10 @@ pub fn run(flags: &RemoveFlags, out: &mut dyn Write) -> Result<(), CliError> {
     let RemoveFlags { name, force, ask: AskFlags { admin, output } } = flags;
     let members = || http::get::<Vec<MemberStatus>>(admin, "/v1/cluster/members", http::PATIENCE);
     let id = members()?.into_iter().find(|member| member.name == *name).map(|member| member.id);
-    let force = if *force { "?force=true" } else { "" };
-    let path = format!("/v1/cluster/members/{}{force}", http::percent_encoded(name.as_bytes()));
+    let mut path = format!("/v1/cluster/members/{}", http::percent_encoded(name.as_bytes()));
+    if *force {
+        path.extend(["?", FORCE]);
+    }
     http::delete(admin, &path, http::PATIENCE)?;
     let deadline = Deadline::after(Duration::from_secs(WAIT_SECONDS));
     loop {

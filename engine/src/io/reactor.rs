@@ -61,8 +61,9 @@ pub(super) struct Reactor {
     signals: Signals,
     /// Read again on SIGHUP.
     key_file: Option<PathBuf>,
-    /// When the operator was last told that datagrams are not sealed with the cluster's key.
+    /// The operator was told that datagrams are not sealed with the cluster's key.
     told_of_strangers: Seldom,
+    /// The operator was told that connections cannot be taken in.
     told_of_accepts: Seldom,
     node: Node,
     resolver: Resolver,

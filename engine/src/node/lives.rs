@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use piccolo_gossip::Member;
 use piccolo_schema::ids::NodeId;
 
 /// Ids remembered whose name another life has followed, at most; the oldest is forgotten first.
@@ -19,13 +18,13 @@ pub(super) struct Lives {
 }
 
 impl Lives {
-    /// Takes in what is new of a member.
-    pub(super) fn see(&mut self, member: &Member) {
-        if member.state.is_live() {
-            self.seen_live.insert(member.id);
+    /// Takes in the life that a name has now, and whether it is live.
+    pub(super) fn see(&mut self, name: &str, id: NodeId, live: bool) {
+        if live {
+            self.seen_live.insert(id);
         }
-        let before = self.latest.insert(member.name.clone(), member.id);
-        if let Some(before) = before.filter(|before| *before != member.id) {
+        let before = self.latest.insert(name.to_owned(), id);
+        if let Some(before) = before.filter(|before| *before != id) {
             self.seen_live.remove(&before);
             if self.superseded.len() >= SUPERSEDED_MAX {
                 self.superseded.pop_front();
@@ -44,10 +43,10 @@ impl Lives {
         self.superseded.iter().copied()
     }
 
-    /// Forgets whom gossip has forgotten.
-    pub(super) fn forget<'a>(&mut self, members: impl Iterator<Item = &'a Member> + Clone) {
+    /// Forgets whom gossip has forgotten: all but these names and the ids that they have.
+    pub(super) fn forget<'a>(&mut self, members: impl Iterator<Item = (&'a str, NodeId)> + Clone) {
         if self.latest.len() > members.clone().count() {
-            let known: BTreeMap<_, _> = members.map(|m| (m.name.as_str(), m.id)).collect();
+            let known: BTreeMap<_, _> = members.collect();
             self.latest.retain(|name, _| known.contains_key(name.as_str()));
             let ids: BTreeSet<_> = known.into_values().collect();
             self.seen_live.retain(|id| ids.contains(id));
@@ -58,45 +57,20 @@ impl Lives {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use piccolo_gossip::State;
-    use piccolo_schema::time::Moment;
-
-    fn member(name: &str, id: u128) -> Member {
-        let address = ([127, 0, 0, 1], 7380).into();
-        Member {
-            name: name.to_owned(),
-            id: NodeId(id),
-            generation: 1,
-            incarnation: 0,
-            state: State::Alive,
-            said: State::Alive,
-            peer: address,
-            client: address,
-            cluster_client: address,
-            admin: address,
-            zone: String::new(),
-            weight: 1,
-            shards: 1,
-            protocol: (1, 1),
-            features: 0,
-            accusers: Vec::new(),
-            since: Moment(0),
-        }
-    }
 
     /// A node that restarts without end, and ever new names, cost a bounded memory.
     #[test]
     fn what_is_remembered_is_bounded() {
         let mut lives = Lives::default();
         for id in 0..5000 {
-            lives.see(&member("restarts", 1 + id));
+            lives.see("restarts", NodeId(1 + id), true);
         }
         assert_eq!(lives.superseded().count(), SUPERSEDED_MAX);
         assert_eq!(lives.superseded().last(), Some(NodeId(4999)));
-        let stays = member("restarts", 5000);
+        let stays = ("restarts", NodeId(5000));
         for id in 0..5000 {
-            lives.see(&member(&format!("new{id}"), 10_000 + id));
-            lives.forget([&stays].into_iter());
+            lives.see(&format!("new{id}"), NodeId(10_000 + id), true);
+            lives.forget([stays].into_iter());
         }
         assert!(lives.was_live(NodeId(5000)) && !lives.was_live(NodeId(10_000)));
         assert_eq!((lives.latest.len(), lives.seen_live.len()), (1, 1));

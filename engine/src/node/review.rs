@@ -22,7 +22,7 @@ impl Node {
         if !self.gossip.cluster().is_some() {
             return;
         }
-        self.lives.forget(self.gossip.members());
+        self.lives.forget(self.gossip.members().map(|member| (member.name.as_str(), member.id)));
         let mut members = self.view(now);
         self.heartbeats.set_peers(
             members.peers.iter().map(|peer| (peer.id, peer.address)),

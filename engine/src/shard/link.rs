@@ -34,7 +34,7 @@ pub(super) struct Inlink {
     /// has the key.
     pub(super) challenged: Option<(Hello, u128)>,
     pub(super) batch: Batch,
-    pub(super) since: Moment,
+    since: Moment,
 }
 
 impl Inlink {

@@ -1,5 +1,5 @@
 //! An epoch and a time in one atomic word, so that whoever prolongs a support and whoever withdraws
-//! it never miss each other. The test `support` tries every interleaving with loom.
+//! it never miss each other: `tests/loom` tries every interleaving.
 
 #[cfg(loom)]
 use loom::sync::atomic::{AtomicU64, Ordering::AcqRel, Ordering::Acquire};

@@ -30,7 +30,9 @@ mod tests;
 pub use effect::{Effect, Lane};
 pub use progress::Stage;
 pub use step::Step;
-pub use support::{Support, Unbroken};
+pub use support::Support;
+#[cfg(test)]
+pub(crate) use support::Unbroken;
 
 use election::Candidacy;
 use leader::Reign;

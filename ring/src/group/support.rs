@@ -29,10 +29,12 @@ pub(super) struct Acknowledged {
     pub(super) epoch: u64,
 }
 
-/// Support that never lapses: for groups of one settled voter, which never vote but on a transfer.
-#[derive(Clone, Copy, Default, Debug)]
-pub struct Unbroken;
+/// Support that never lapses.
+#[cfg(test)]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Unbroken;
 
+#[cfg(test)]
 impl Support for Unbroken {
     fn epoch(&self, _: NodeId) -> u64 {
         1

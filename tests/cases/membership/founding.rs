@@ -5,10 +5,7 @@ use piccolo_schema::ids::ClusterId;
 use rand::RngExt;
 
 use piccolo_tests::for_seeds;
-use piccolo_tests::membership::{World, address, seconds};
-
-/// No node waits for a number of others.
-const WAITS: Start = Start::Join { expect: 0, cluster_if_created: ClusterId::NONE };
+use piccolo_tests::membership::{WAITS, World, address, seconds};
 
 fn is_creation(event: &Event) -> bool {
     matches!(event, Event::Entered { created: true, .. })

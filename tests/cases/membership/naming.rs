@@ -5,9 +5,7 @@ use piccolo_schema::ids::{ClusterId, NodeId};
 use rand::RngExt;
 
 use piccolo_tests::for_seeds;
-use piccolo_tests::membership::{World, address, is_death, seconds};
-
-const WAITS: Start = Start::Join { expect: 0, cluster_if_created: ClusterId::NONE };
+use piccolo_tests::membership::{WAITS, World, address, is_death, seconds};
 
 /// A node killed and started again under its name and address is the only one of that name at
 /// once, long before its old life would have been held dead; nobody else dies of it.

@@ -4,9 +4,9 @@
 use piccolo_gossip::{Event, Start, State};
 use piccolo_schema::ids::ClusterId;
 use piccolo_tests::for_seeds;
-use piccolo_tests::membership::{World, address, is_death, seconds};
+use piccolo_tests::membership::{WAITS, World, address, is_death, seconds};
 
-use super::sealed::{WAITS, found};
+use super::sealed::found;
 
 /// A cluster with a key, and all that its nodes said from the beginning on.
 fn recorded(seed: u64, count: u16) -> (World, Vec<Vec<u8>>) {

@@ -5,10 +5,8 @@ use std::net::SocketAddr;
 use piccolo_gossip::{Event, Fatal, Keys, RemoveError, Start, State};
 use piccolo_schema::ids::ClusterId;
 use piccolo_tests::for_seeds;
-use piccolo_tests::membership::{World, address, seconds};
+use piccolo_tests::membership::{WAITS, World, address, seconds};
 use rand::RngExt;
-
-pub(super) const WAITS: Start = Start::Join { expect: 0, cluster_if_created: ClusterId::NONE };
 
 fn keys(text: &str) -> Keys {
     Keys::parse(text).expect("keys")

@@ -7,7 +7,7 @@ use piccolo_schema::ids::ClusterId;
 use piccolo_schema::time::Moment;
 use rand::RngExt;
 
-use super::world::{World, address, became, is_death, seconds};
+use super::world::{WAITS, World, address, became, is_death, seconds};
 
 /// How often a scenario looks at what it waits for.
 const LOOK: Duration = Duration::from_millis(20);
@@ -152,7 +152,7 @@ pub fn join(seed: u64, setting: &Setting) -> Duration {
     let from = world.now;
     for index in 1..setting.nodes {
         world.add(&format!("n{index}"), &[address(1)]);
-        world.start(index, Start::Join { expect: 0, cluster_if_created: ClusterId::NONE });
+        world.start(index, WAITS);
     }
     let agreed = world.run_until_looking(seconds(120), 5 * LOOK, World::agrees);
     assert!(agreed, "they never agreed");
@@ -188,7 +188,7 @@ pub fn moved(seed: u64, setting: &Setting) -> (Duration, usize) {
     world.crash(old);
     let from = world.now;
     let new = world.add(&name, &[address(1)]);
-    world.start(new, Start::Join { expect: 0, cluster_if_created: ClusterId::NONE });
+    world.start(new, WAITS);
     let agreed = world.run_until_looking(seconds(60), LOOK, World::agrees);
     assert!(agreed, "it did not come in");
     let took = world.now.since(from);

@@ -51,6 +51,9 @@ pub struct Node {
     due: Moment,
 }
 
+/// A start that waits for a cluster and takes no part in making one.
+pub const WAITS: Start = Start::Join { expect: 0, cluster_if_created: ClusterId::NONE };
+
 /// All nodes, and what is between them.
 #[derive(Debug)]
 pub struct World {
@@ -331,7 +334,7 @@ impl World {
         }
         assert!(world.run_until(seconds(30), Self::agrees), "no cluster to begin with");
         for index in founders..count {
-            world.start(index, Start::Join { expect: 0, cluster_if_created: ClusterId::NONE });
+            world.start(index, WAITS);
         }
         let every = Duration::from_millis(100);
         let joined = count == founders || world.run_until_looking(seconds(60), every, Self::agrees);
