@@ -25,6 +25,7 @@ struct Datagram {
     ranges @16 :Ranges;    # we do not hold the same: where do we differ
     heartbeat @17 :Heartbeat;
     support @18 :Support;  # answers a heartbeat
+    claimed @19 :Bool;     # we count you as our member, see the first update; whether we hear half
   }
 }
 
@@ -56,6 +57,7 @@ struct Join {
   accepted @3 :Ballot;     # the ballot in which it last accepted a cluster; round 0: none
   cluster @4 :Id;          # the cluster that it accepted
   proposed @5 :Id;         # the cluster that it proposes in the ballot it promised; zero: none
+  wanted @6 :Id;           # the cluster that it wants into; zero: it has heard of none
 }
 
 struct Ballot {

@@ -18,6 +18,7 @@ use piccolo_gossip::{
 use piccolo_schema::ids::{ClusterId, NodeId};
 use piccolo_schema::time::Moment;
 
+use crate::seldom::Seldom;
 use crate::shard::{Control, Members, Wish};
 use crate::support::{Bonds, Heartbeat, Heartbeats};
 
@@ -39,6 +40,10 @@ const TICK: Duration = Duration::from_millis(100);
 /// the first MOVED, so this is time for the slowest to ask once.
 const FAREWELL: Duration = Duration::from_secs(2);
 
+/// The same if no client needs to hear: time for whoever asked it to leave to see that it holds
+/// nothing any more.
+const GLANCE: Duration = Duration::from_millis(500);
+
 /// Time without a cluster after which the operator is told, and between two such lines.
 const NO_CLUSTER_TOLD_AFTER: Duration = Duration::from_secs(10);
 const NO_CLUSTER_TOLD_EVERY: Duration = Duration::from_mins(1);
@@ -48,6 +53,9 @@ const NO_CLUSTER: &str = "no cluster found yet: no member at the addresses of --
                           does UDP get through? have all the same --cluster-key?)";
 
 const FULL: &str = "remove those that are dead with `piccolo remove NAME`; this node asks again";
+
+const DISPUTED: &str = "end the nodes of the one that is not to go on, and start them anew with \
+                        --join and a member of the other";
 
 /// What the node does about members beyond gossip.
 #[derive(Clone, Copy, Debug)]
@@ -88,6 +96,7 @@ pub struct Node {
     told_at: Moment,
     /// Who said that a cluster has no room for this node, and how many members it takes.
     full: Option<(SocketAddr, u32)>,
+    told_of_dispute: Seldom,
     /// Since when no member serves, though this node is in a cluster.
     unserved_since: Option<Moment>,
     members: Arc<Members>,
@@ -117,6 +126,7 @@ impl Node {
             told_of_minority: false,
             told_at: now + NO_CLUSTER_TOLD_AFTER,
             full: None,
+            told_of_dispute: Seldom::default(),
             unserved_since: None,
             members: Arc::default(),
             wish: Arc::default(),
@@ -269,7 +279,7 @@ impl Node {
             self.pump(now);
             // Who is not in a cluster, or alone in it, has nowhere to move anything.
             if !self.gossip.cluster().is_some() || self.nobody_is_left() {
-                self.depart(now);
+                self.depart_alone(now);
             }
         }
     }
@@ -307,9 +317,10 @@ impl Node {
                 |(by, max)| format!("the cluster at {by} takes {max} members and is full: {FULL}"),
             )));
         }
-        // Nobody is left to take anything, or everything is taken.
-        if self.leaving && (self.nobody_is_left() || self.farewell_over(now)) {
+        if self.leaving && self.farewell_over(now) {
             self.depart(now);
+        } else if self.leaving && self.nobody_is_left() {
+            self.depart_alone(now);
         }
     }
 
@@ -320,7 +331,8 @@ impl Node {
             return false;
         }
         let since = *self.empty_since.get_or_insert(now);
-        self.observed.visitors == 0 || now.since(since) >= FAREWELL
+        let long_enough = if self.observed.visitors == 0 { GLANCE } else { FAREWELL };
+        now.since(since) >= long_enough
     }
 
     /// When [`Self::advance`] next has work.
@@ -331,6 +343,18 @@ impl Node {
     /// The oldest thing to do that is not taken yet.
     pub fn next_action(&mut self) -> Option<NodeAction> {
         self.actions.pop_front()
+    }
+
+    /// Departs since nobody is there to take what is left.
+    fn depart_alone(&mut self, now: Moment) {
+        let slots = self.observed.replicas;
+        if slots > 0 && !self.stopped {
+            self.actions.push_back(NodeAction::Warn(format!(
+                "no other member is there to take the {slots} slots that this node holds: their \
+                 keys are lost with it"
+            )));
+        }
+        self.depart(now);
     }
 
     fn depart(&mut self, now: Moment) {
@@ -394,6 +418,14 @@ impl Node {
                 self.actions.push_back(NodeAction::Stop(Stop::CreateRefused { by }));
             }
             Event::Full { by, members_max } => self.full = Some((by, members_max)),
+            Event::Disputed { cluster, by } => {
+                if self.told_of_dispute.may(now) {
+                    self.actions.push_back(NodeAction::Warn(format!(
+                        "{cluster:?}, of the node at {by}, and this node's cluster count the same \
+                         node, and neither hears half of its members: {DISPUTED}"
+                    )));
+                }
+            }
             Event::Fatal(fatal) => self.actions.push_back(NodeAction::Stop(Stop::Fatal(fatal))),
         }
     }

@@ -76,6 +76,14 @@ pub enum Event {
         /// Members that it takes.
         members_max: u32,
     },
+    /// Another cluster and ours count one node, and neither side stands: whoever runs them has to
+    /// say which one goes on. Comes again and again.
+    Disputed {
+        /// The other cluster.
+        cluster: ClusterId,
+        /// A member of it.
+        by: SocketAddr,
+    },
     /// This node must not go on. The core has stopped; the process should exit with 2.
     Fatal(Fatal),
 }
@@ -101,12 +109,41 @@ pub enum Fatal {
         /// Oldest and newest version that this node speaks.
         ours: (u16, u16),
     },
-    /// Another cluster believes that this node, by name or address, is its member.
-    #[error("{cluster:?} at {by} counts this node as its member: it was started into another one")]
+    /// Another cluster, which stands, counts this node as its member by name or address.
+    #[error(
+        "{cluster:?}, of the node at {by}, counts this node as its member, but it was started \
+             into another cluster, and clusters never merge: start it with --join {by}, and without \
+             --create, if it belongs there; if not, give it another --name and address"
+    )]
     ForeignCluster {
         /// The other cluster.
         cluster: ClusterId,
         /// Who said so.
         by: SocketAddr,
+    },
+    /// Most members of our cluster began anew in another one while this node was away.
+    #[error(
+        "{moved} of the {members} members of this node's cluster were started anew, and are in \
+             {cluster:?} of the node at {by} now: the old cluster is over. Start this node anew \
+             with --join {by}, and it comes in with empty hands"
+    )]
+    Over {
+        /// The other cluster, or the last one of them.
+        cluster: ClusterId,
+        /// A member of it.
+        by: SocketAddr,
+        /// Members of ours that live on elsewhere.
+        moved: usize,
+        /// Members that there are.
+        members: usize,
+    },
+    /// Seeds are members of different clusters.
+    #[error("--join names members of two clusters, {:?} at {} and {:?} at {}: say which one this \
+             node is for", clusters[0], by[0], clusters[1], by[1])]
+    TwoClusters {
+        /// Both.
+        clusters: [ClusterId; 2],
+        /// A member of each.
+        by: [SocketAddr; 2],
     },
 }

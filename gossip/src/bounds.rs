@@ -79,5 +79,5 @@ fn a_founder_speaks_for_itself() {
         Join { expect: 3, promised: foreign, proposed: Some(ClusterId(9)), ..Join::default() };
     let from = claim.peer;
     assert_eq!(gossip.found(Moment(1), from, claim, &[], join), Ok(()));
-    assert_eq!(gossip.founding.join(3, false).accepted, None);
+    assert_eq!(gossip.founding.join(3, false, ClusterId::NONE).accepted, None);
 }

@@ -5,7 +5,7 @@
 use std::net::SocketAddr;
 
 use crate::gossip::{Gossip, Phase};
-use crate::message::{Body, Message};
+use crate::message::Message;
 use crate::reject::Reject;
 use crate::seal::SealFault;
 
@@ -38,12 +38,8 @@ impl Gossip {
         match self.phase {
             Phase::Stopped => {}
             Phase::Seeking { .. } => self.send_join(from, message.from),
-            Phase::Asking { .. } | Phase::Member => {
-                let sequence = self.probing.number();
-                // Who still addresses an earlier life of ours learns of this one.
-                let me = vec![self.me().clone()];
-                self.send(from, message.from, Body::Ping(sequence), me);
-            }
+            // Who still addresses an earlier life of ours learns of this one.
+            Phase::Asking { .. } | Phase::Member => self.introduce(from, message.from),
         }
     }
 }

@@ -47,9 +47,9 @@ struct Founder {
 
 impl Founding {
     /// What to tell others about our part.
-    pub(crate) const fn join(&self, expect: u16, answer: bool) -> Join {
+    pub(crate) const fn join(&self, expect: u16, answer: bool, wanted: ClusterId) -> Join {
         let Self { promised, accepted, proposed, .. } = *self;
-        Join { expect, answer, promised, accepted, proposed }
+        Join { expect, answer, promised, accepted, proposed, wanted }
     }
 
     /// Where the other founders are.
@@ -132,7 +132,7 @@ impl Gossip {
         if broadcast {
             self.send_joins();
         } else if changed || !join.answer {
-            let answer = Body::Join(self.founding.join(self.expect, true));
+            let answer = Body::Join(self.founding.join(self.expect, true, self.wanted()));
             let updates = self.introduction();
             self.send(from, to, answer, updates);
         }

@@ -10,8 +10,10 @@ use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
 
 use crate::action::{Action, Event, Fatal};
+use crate::choice::Choice;
 use crate::config::{Config, ConfigError};
 use crate::dissemination::Rumors;
+use crate::foreign::Foreign;
 use crate::founding::Founding;
 use crate::health::Health;
 use crate::member::{Member, State, check_name, check_zone, is_reachable};
@@ -114,6 +116,9 @@ pub struct Gossip {
     pub(crate) rumors: Rumors,
     pub(crate) founding: Founding,
     pub(crate) trials: Trials,
+    /// The cluster that this node wants into, before it is in one.
+    pub(crate) choice: Option<Choice>,
+    pub(crate) foreign: Foreign,
     /// Digest of the table when it was last compared, until it has stood still since we came in.
     pub(crate) unsettled: Option<u64>,
     pub(crate) stats: Stats,
@@ -174,6 +179,8 @@ impl Gossip {
             rumors: Rumors::default(),
             founding: Founding::default(),
             trials: Trials::default(),
+            choice: None,
+            foreign: Foreign::default(),
             stats: Stats::default(),
             actions: VecDeque::new(),
         })

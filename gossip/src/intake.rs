@@ -5,11 +5,11 @@ use std::net::SocketAddr;
 use piccolo_schema::ids::NodeId;
 use piccolo_schema::time::Moment;
 
-use crate::action::{Event, Fatal};
+use crate::action::Event;
 use crate::claims::Source;
 use crate::gossip::{Gossip, Phase};
 use crate::join::newcomer;
-use crate::member::{Member, State};
+use crate::member::State;
 use crate::message::{Body, Message};
 use crate::reject::{Malformed, Reject};
 
@@ -28,7 +28,7 @@ impl Gossip {
             (false, true) => self.cluster_says(now, from, message),
             (true, false) => self.outsider_says(now, from, &message),
             (true, true) if message.cluster == self.cluster => self.member_says(now, from, message),
-            (true, true) => self.foreigner_says(from, &message),
+            (true, true) => self.foreigner_says(now, from, &message),
         }
     }
 
@@ -58,16 +58,25 @@ impl Gossip {
     ) -> Result<(), Reject> {
         let seeking = matches!(self.phase, Phase::Seeking { .. });
         match message.body {
-            Body::Welcome if seeking && message.to == self.id => {
-                self.welcomed(now, message.from, message.cluster, message.updates);
+            Body::Welcome | Body::Refuse(_) if !seeking || message.to != self.id => {
+                Err(Reject::NoCluster)
+            }
+            Body::Welcome => {
+                if self.choose(now, (from, message.from), message.cluster) {
+                    self.welcomed(now, message.from, message.cluster, message.updates);
+                }
                 Ok(())
             }
-            Body::Refuse(why) if seeking && message.to == self.id => {
-                self.refused(now, (from, message.from), why);
+            Body::Refuse(why) => {
+                if self.choose(now, (from, message.from), message.cluster) {
+                    self.refused(now, (from, message.from), why);
+                }
                 Ok(())
             }
-            Body::Ping(_) | Body::Ack { .. } | Body::Gossip | Body::Digest(_) => {
-                self.hear_of_a_cluster(from, message.from);
+            Body::Ping(_) | Body::Ack { .. } | Body::Gossip | Body::Digest(_)
+                if self.is_meant(message.to, &message.updates) =>
+            {
+                self.hear_of_a_cluster(now, (from, message.from), message.cluster);
                 Err(Reject::NoCluster)
             }
             _ => Err(Reject::NoCluster),
@@ -82,10 +91,15 @@ impl Gossip {
         message: &Message,
     ) -> Result<(), Reject> {
         match message.body {
-            Body::Join(_) => {
+            Body::Join(join) => {
                 let claim = newcomer(message.from, &message.from_name, &message.updates)
                     .ok_or(Reject::Malformed(Malformed::Update))?;
-                self.admit(now, from, claim)
+                if join.wanted == self.cluster {
+                    return self.admit(now, from, claim);
+                }
+                // It learns which cluster this is, and asks again if that is the one.
+                self.introduce(from, message.from);
+                Ok(())
             }
             // One that means to create asks whether there is a cluster.
             Body::Ping(sequence) => {
@@ -94,24 +108,6 @@ impl Gossip {
             }
             _ => Err(Reject::NoCluster),
         }
-    }
-
-    /// The sender is of another cluster. If that counts us as its own, we must not go on: one of
-    /// the two is a mistake. And if it asks who we are, it is told whether we count it as ours.
-    fn foreigner_says(&mut self, from: SocketAddr, message: &Message) -> Result<(), Reject> {
-        let cluster = message.cluster;
-        if message.updates.iter().any(|claim| counts_as(claim, &self.name, self.peer)) {
-            self.fatal(Fatal::ForeignCluster { cluster, by: from });
-        } else if let Body::Ping(sequence) = message.body
-            && message.to == self.id
-        {
-            let held = self.table.iter().find(|held| counts_as(held, &message.from_name, from));
-            if let Some(held) = held.cloned() {
-                let ack = Body::Ack { sequence, by: self.id };
-                self.send(from, message.from, ack, vec![held]);
-            }
-        }
-        Err(Reject::ForeignCluster { cluster })
     }
 
     /// Both are members of one cluster.
@@ -138,7 +134,7 @@ impl Gossip {
             Body::Nack(sequence) if !self.probing.expects_nack(sequence) => {
                 return Err(Reject::Unsolicited { from });
             }
-            Body::Join(_) | Body::Refuse(_) => return Err(Reject::NoCluster),
+            Body::Join(_) | Body::Refuse(_) | Body::Claimed(_) => return Err(Reject::NoCluster),
             _ => {}
         }
         let source = match message.body {
@@ -181,7 +177,8 @@ impl Gossip {
             | Body::Mismatch
             | Body::Table
             | Body::Join(_)
-            | Body::Refuse(_) => {}
+            | Body::Refuse(_)
+            | Body::Claimed(_) => {}
         }
     }
 
@@ -222,13 +219,6 @@ impl Gossip {
     fn check_addressee(&self, to: NodeId) -> Result<(), Reject> {
         if to == self.id || !to.is_some() { Ok(()) } else { Err(Reject::NotForUs { to }) }
     }
-}
-
-/// Whether a claim is about who has this name or lives at this address. An old address of a dead
-/// member does not count, since addresses pass from one machine to another; a name does.
-fn counts_as(claim: &Member, name: &str, peer: SocketAddr) -> bool {
-    claim.state != State::Left
-        && (claim.name == name || (claim.peer == peer && claim.state.is_live()))
 }
 
 #[cfg(test)]

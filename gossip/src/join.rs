@@ -61,16 +61,18 @@ impl Gossip {
     pub(crate) fn send_joins(&mut self) {
         let mut addresses: Vec<_> = self.seeds.clone();
         addresses.extend(self.founding.addresses());
+        addresses.extend(self.choice.map(|choice| choice.by));
         addresses.sort_unstable();
         addresses.dedup();
         let (drawn, _) = addresses.partial_shuffle(&mut self.rng, ASKED_AT_ONCE);
         for to in drawn.iter().copied() {
-            self.send_join(to, NodeId::NONE);
+            let known = self.choice.filter(|choice| choice.by == to);
+            self.send_join(to, known.map_or(NodeId::NONE, |choice| choice.id));
         }
     }
 
     pub(crate) fn send_join(&mut self, to: SocketAddr, to_id: NodeId) {
-        let join = self.founding.join(self.expect, false);
+        let join = self.founding.join(self.expect, false, self.wanted());
         let updates = self.introduction();
         self.send(to, to_id, Body::Join(join), updates);
     }
@@ -160,15 +162,6 @@ impl Gossip {
             }
             // It asks on: there is room again once the dead are removed.
             Refusal::Full(members_max) => self.event(Event::Full { by: from, members_max }),
-        }
-    }
-
-    /// Hears from a member of a cluster while in none. That is not for us, but tells us of it.
-    pub(crate) fn hear_of_a_cluster(&mut self, from: SocketAddr, id: NodeId) {
-        match self.phase {
-            Phase::Asking { .. } => self.stop(Event::CreateRefused { by: from }),
-            Phase::Seeking { .. } => self.send_join(from, id),
-            Phase::Member | Phase::Stopped => {}
         }
     }
 }

@@ -16,10 +16,12 @@ mod action;
 #[cfg(test)]
 mod bounds;
 mod challenge;
+mod choice;
 mod claims;
 mod config;
 mod dissemination;
 mod exchange;
+mod foreign;
 mod founding;
 mod gossip;
 mod health;

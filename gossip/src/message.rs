@@ -57,6 +57,9 @@ pub(crate) enum Body {
     /// You are heard, and supported under this epoch unless it is zero, in answer to the heartbeat
     /// of that time.
     Support { sent: Moment, epoch: u64 },
+    /// My cluster, which is not yours, counts you as its member: the first update. Whether I hear
+    /// at least half of it.
+    Claimed(bool),
 }
 
 /// The founding of a cluster, as one of those without a cluster sees it.
@@ -72,6 +75,8 @@ pub(crate) struct Join {
     pub(crate) accepted: Option<(Ballot, ClusterId)>,
     /// What it proposes in the ballot `promised`, which then is its own.
     pub(crate) proposed: Option<ClusterId>,
+    /// The cluster that it wants into, if it has heard of one.
+    pub(crate) wanted: ClusterId,
 }
 
 /// An attempt of a node to create a cluster. A higher one outdoes a lower.

@@ -115,6 +115,7 @@ fn write_body(mut to: wire::datagram::Builder<'_>, body: &Body) {
             support.set_sent(sent.0);
             support.set_epoch(epoch);
         }
+        Body::Claimed(stands) => to.set_claimed(stands),
     }
 }
 
@@ -127,7 +128,10 @@ fn write_join(mut to: wire::join::Builder<'_>, join: &Join) {
         write_id(to.reborrow().init_cluster(), cluster.0);
     }
     if let Some(cluster) = join.proposed {
-        write_id(to.init_proposed(), cluster.0);
+        write_id(to.reborrow().init_proposed(), cluster.0);
+    }
+    if join.wanted.is_some() {
+        write_id(to.init_wanted(), join.wanted.0);
     }
 }
 
@@ -251,6 +255,7 @@ fn read_body(message: wire::datagram::Reader<'_>) -> Result<Body, Malformed> {
             let support = support?;
             Body::Support { sent: Moment(support.get_sent()), epoch: support.get_epoch() }
         }
+        Which::Claimed(stands) => Body::Claimed(stands),
     })
 }
 
@@ -276,6 +281,7 @@ fn read_join(join: wire::join::Reader<'_>) -> Result<Join, Malformed> {
         promised: read_ballot(join.get_promised()?)?,
         accepted: (accepted.round > 0 && cluster.is_some()).then_some((accepted, cluster)),
         proposed: proposed.is_some().then_some(proposed),
+        wanted: ClusterId(read_id(join.get_wanted()?)),
     })
 }
 
@@ -436,6 +442,7 @@ mod tests {
             promised: ballot,
             accepted: Some((ballot, ClusterId(8))),
             proposed: Some(ClusterId(4)),
+            wanted: ClusterId(5),
         };
         vec![
             Body::Ping(u32::MAX),
@@ -455,6 +462,7 @@ mod tests {
             Body::Table,
             Body::Heartbeat { sent: Moment(u64::MAX), asks: true },
             Body::Support { sent: Moment(1), epoch: u64::MAX },
+            Body::Claimed(true),
         ]
     }
 

@@ -178,8 +178,7 @@ fn locate(query: Option<&str>, status: &Status) -> Reply {
 fn leave(status: &Status, requests: &Requests) -> Reply {
     if !status.leaving {
         if !status.has_company() {
-            let detail = "no other member could take the keys: stop the process instead (SIGTERM)";
-            return problem(StatusCode::CONFLICT, detail);
+            return problem(StatusCode::CONFLICT, NO_COMPANY);
         }
         if requests.push(AdminRequest::Leave).is_err() {
             return busy();
@@ -187,6 +186,10 @@ fn leave(status: &Status, requests: &Requests) -> Reply {
     }
     json(StatusCode::ACCEPTED, &json!({ "leaving": status.name }))
 }
+
+const NO_COMPANY: &str = "no other member is there to take the keys: ask again once one is alive \
+                          (see `piccolo members`); to end this node and lose what it holds, stop \
+                          the process (SIGTERM)";
 
 /// Query that removes a member though this node sees no majority.
 pub(crate) const FORCE: &str = "force=true";

@@ -194,9 +194,10 @@ impl Status {
         self.shards.iter().map(|shard| shard.keys).sum()
     }
 
-    /// Whether somebody else could take over what this node holds.
+    /// Whether somebody else could take over what this node holds. Who is suspect may be dead, and
+    /// is known to be or not in a moment.
     pub fn has_company(&self) -> bool {
-        let here = [MemberState::Joining, MemberState::Alive, MemberState::Suspect];
+        let here = [MemberState::Joining, MemberState::Alive];
         self.members.iter().any(|member| member.name != self.name && here.contains(&member.state))
     }
 }

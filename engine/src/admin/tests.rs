@@ -241,10 +241,12 @@ fn leaving_is_refused_to_the_last_and_when_the_reactor_is_behind() {
     }
     assert_eq!(admin.ask("POST", "/v1/node/leave").status, 503);
     while admin.requests.pop().is_some() {}
-    let members = vec![member("anna", MemberState::Alive), member("ben", MemberState::Dead)];
-    admin.view.publish(Status { members, ..status() });
-    assert_eq!(admin.ask("POST", "/v1/node/leave").status, 409);
-    assert_eq!(admin.requests.pop(), None);
+    for other in [MemberState::Dead, MemberState::Suspect] {
+        let members = vec![member("anna", MemberState::Alive), member("ben", other)];
+        admin.view.publish(Status { members, ..status() });
+        assert_eq!(admin.ask("POST", "/v1/node/leave").status, 409);
+        assert_eq!(admin.requests.pop(), None);
+    }
 }
 
 #[test]

@@ -48,6 +48,17 @@ pub enum CliError {
         /// How long was waited.
         seconds: u64,
     },
+    /// The node ended before it had handed over what it held.
+    #[error(
+        "{name} has ended, and {slots} slots were not handed over: keys of which no other node \
+         has a copy are lost (its log says why)"
+    )]
+    NotHandedOver {
+        /// Name of the node.
+        name: String,
+        /// Slots that it led when it was last seen.
+        slots: u32,
+    },
     /// The member that was to be removed answers again.
     #[error("{name} is not removed: it has come back just now")]
     CameBack {

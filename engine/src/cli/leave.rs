@@ -28,7 +28,7 @@ pub struct LeaveFlags {
 ///
 /// # Errors
 ///
-/// If the node cannot be asked or refuses, if it has not gone in time, or if the answer cannot be
+/// If the node cannot be asked or refuses, if it has not gone in time or took slots along, or if the answer cannot be
 /// written.
 pub fn run(flags: &LeaveFlags, out: &mut dyn Write) -> Result<(), CliError> {
     let admin = &flags.ask.admin;
@@ -65,7 +65,12 @@ fn has_left(status: &Status) -> bool {
     own.is_some_and(|member| member.state == MemberState::Left)
 }
 
+/// A node that handed everything over shows that for a while before it goes.
 fn gone(flags: &LeaveFlags, status: &Status, out: &mut dyn Write) -> Result<(), CliError> {
+    let slots = status.slots_led();
+    if slots > 0 {
+        return Err(CliError::NotHandedOver { name: status.name.clone(), slots });
+    }
     match flags.ask.output {
         Output::Json => write_json(out, &serde_json::json!({ "left": status.name })),
         Output::Table => writeln!(out, "{} has left", status.name).map_err(CliError::Output),

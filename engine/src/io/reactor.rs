@@ -109,9 +109,9 @@ impl Reactor {
             .register(&mut sockets.gossip, GOSSIP, Interest::READABLE)
             .map_err(ServeError::System)?;
         let key_file = config.cluster_key.clone();
-        // Without a file to read again SIGHUP ends the process, as ever.
-        let hangups = key_file.as_ref().map(|_| HANGUPS);
-        let signals = Signals::watch(registry, SIGNALS, hangups).map_err(ServeError::System)?;
+        // Even without a file to read again: a terminal that closes must not end a node, with all
+        // that it holds.
+        let signals = Signals::watch(registry, SIGNALS, HANGUPS).map_err(ServeError::System)?;
         let now = clock.now();
         let (mut gossip, seeds) = gossip(config, me, now)?;
         gossip.set_keys(keys);
@@ -237,7 +237,10 @@ impl Reactor {
     /// Reads the keys again.
     fn take_hangups(&mut self) {
         self.signals.clear_hangups();
-        let Some(file) = &self.key_file else { return };
+        let Some(file) = &self.key_file else {
+            log::info!("SIGHUP: there is no --cluster-key to read again; SIGTERM ends this node");
+            return;
+        };
         match key_file::read(file) {
             Ok(keys) => {
                 log::info!("the keys of {} hold from now on", file.display());

@@ -11,20 +11,16 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 #[derive(Debug)]
 pub(super) struct Signals {
     stops: UnixStream,
-    hangups: Option<UnixStream>,
+    hangups: UnixStream,
 }
 
 impl Signals {
-    /// Watches for SIGTERM and SIGINT, which show as the one token, and for SIGHUP if it is given
-    /// one.
-    pub(super) fn watch(
-        registry: &Registry,
-        stops: Token,
-        hangups: Option<Token>,
-    ) -> io::Result<Self> {
+    /// Watches for SIGTERM and SIGINT, which show as the one token, and for SIGHUP, which shows as
+    /// the other.
+    pub(super) fn watch(registry: &Registry, stops: Token, hangups: Token) -> io::Result<Self> {
         Ok(Self {
             stops: watch(&[SIGTERM, SIGINT], registry, stops)?,
-            hangups: hangups.map(|token| watch(&[SIGHUP], registry, token)).transpose()?,
+            hangups: watch(&[SIGHUP], registry, hangups)?,
         })
     }
 
@@ -35,7 +31,7 @@ impl Signals {
 
     /// Forgets that SIGHUP came.
     pub(super) fn clear_hangups(&mut self) {
-        self.hangups.as_mut().map(count);
+        count(&mut self.hangups);
     }
 }
 

@@ -9,7 +9,7 @@ use piccolo_schema::time::Moment;
 
 use super::{Node, NodeAction, QUIET, QUIET_MAX};
 use crate::shard::{Control, Members, NodeView, PeerView, Wish};
-use crate::support::Bonds;
+use crate::support::{Bonds, LEASE};
 
 impl Node {
     /// Whether a member has been dead for longer than the grace.
@@ -33,6 +33,7 @@ impl Node {
         );
         members.bonds = self.heartbeats.bonds().clone();
         self.write_off(&members, now);
+        self.gossip.stand_until(self.stands_until());
         if members != *self.members {
             self.members = Arc::new(members);
             self.actions.push_back(NodeAction::Control(Control::Members(self.members.clone())));
@@ -70,6 +71,22 @@ impl Node {
                 let placement = Placement::new(&candidates, self.config.replicas);
                 self.tell_wish(Wish { placement, settled: true, leaving: self.leaving });
             }
+        }
+    }
+
+    /// Until when at least half of the members that count, this node among them, are known to hear
+    /// it. What is believed of them is no evidence: after a pause all seem alive.
+    fn stands_until(&self) -> Moment {
+        let me = self.gossip.me().id;
+        let counts = |m: &&Member| m.state != State::Left && !self.written_off.contains(&m.id);
+        let counted: Vec<_> = self.gossip.members().filter(counts).map(|m| m.id).collect();
+        let others = counted.iter().filter(|id| **id != me);
+        let mut answers: Vec<_> =
+            others.filter_map(|id| self.heartbeats.answered_at(*id)).collect();
+        answers.sort_unstable_by(|a, b| b.cmp(a));
+        match counted.len().div_ceil(2).checked_sub(2) {
+            Some(last) => answers.get(last).map_or(Moment(0), |sent| *sent + LEASE),
+            None => Moment::NEVER,
         }
     }
 

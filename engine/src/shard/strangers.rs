@@ -66,8 +66,12 @@ impl Shard {
         )
     }
 
-    /// Says why a link is closed; of a stranger's now and then only.
+    /// Says why a link is closed; of a stranger's now and then only, and not before this node is in
+    /// a cluster: then it is the peers of its last life who have not heard yet.
     pub(super) fn warn_of_link(&mut self, key: StreamKey, why: &str) {
+        if !self.cluster.is_some() {
+            return;
+        }
         if !self.is_stranger(key) {
             self.actions.push_back(Action::Warn(format!("a link is closed: {why}")));
         } else if self.strangers.told.may(self.now.moment) {

@@ -63,6 +63,11 @@ impl Heartbeats {
         &self.bonds
     }
 
+    /// When the latest heartbeat was sent that this node answered.
+    pub(crate) fn answered_at(&self, node: NodeId) -> Option<Moment> {
+        self.peers.get(&node)?.answered
+    }
+
     /// When [`Self::due`] next has somebody.
     pub(crate) fn deadline(&self) -> Moment {
         if self.peers.is_empty() { Moment::NEVER } else { self.next }

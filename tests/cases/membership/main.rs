@@ -4,6 +4,7 @@
 mod algorithm;
 mod failure;
 mod figures;
+mod foreign;
 mod founding;
 mod hostile;
 mod naming;

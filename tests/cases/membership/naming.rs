@@ -1,7 +1,7 @@
-//! Restarts, names claimed twice, and nodes of another cluster.
+//! Restarts, names claimed twice, and clusters that are full.
 
-use piccolo_gossip::{Event, Fatal, Start, State};
-use piccolo_schema::ids::{ClusterId, NodeId};
+use piccolo_gossip::{Event, Fatal, State};
+use piccolo_schema::ids::NodeId;
 use rand::RngExt;
 
 use piccolo_tests::for_seeds;
@@ -98,47 +98,6 @@ fn a_superseded_node_stops_and_never_comes_back() {
             assert_eq!(held, Some((id, State::Alive)));
         }
     });
-}
-
-/// A member started again with `--create` makes a cluster, hears from its old one, and stops.
-#[test]
-fn a_member_created_into_another_cluster_stops() {
-    for_seeds("a_member_created_into_another_cluster_stops", 0..64, |seed| {
-        let mut world = World::cluster(seed, 3, 0.05);
-        let old = world.gossip(0).cluster();
-        world.crash(1);
-        world.nodes[1].seeds.clear();
-        world.start(1, Start::Create(ClusterId(5)));
-        let is_stop = |event: &Event| match event {
-            Event::Fatal(Fatal::ForeignCluster { cluster, .. }) => *cluster == old,
-            _ => false,
-        };
-        assert!(
-            world.run_until(seconds(40), |world| world.nodes[1].events.iter().any(is_stop)),
-            "serves in a second cluster"
-        );
-        assert_eq!(world.nodes[1].events.iter().filter(|event| is_stop(event)).count(), 1);
-        world.crash(1);
-        world.run(seconds(10));
-        assert!(world.run_until(seconds(5), World::agrees), "the old cluster suffered");
-    });
-}
-
-/// The address of a dead member may pass to a node of another cluster, which is left in peace.
-#[test]
-fn an_address_passed_on_to_another_cluster_is_left_in_peace() {
-    let mut world = World::cluster(3, 3, 0.0);
-    world.crash(1);
-    world.run(seconds(20));
-    world.nodes[1].name = "other".to_owned();
-    world.nodes[1].seeds.clear();
-    world.start(1, Start::Create(ClusterId(5)));
-    world.run(seconds(120));
-    let entered = Event::Entered { cluster: ClusterId(5), created: true };
-    assert_eq!(world.nodes[1].events.first(), Some(&entered));
-    assert!(!world.nodes[1].events.iter().any(|event| matches!(event, Event::Fatal(_))));
-    let stats = world.gossip(1).stats();
-    assert!(stats.rejects_foreign + stats.rejects_undated > 0, "the case shows nothing");
 }
 
 /// A cluster with no room says so, again and again, and the newcomer comes in once there is some.

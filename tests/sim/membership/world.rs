@@ -42,6 +42,8 @@ pub struct Node {
     pub keys: Option<Keys>,
     /// Versions of the protocol that it speaks.
     pub protocol: (u16, u16),
+    /// It hears half of its cluster.
+    stands: bool,
     /// Nothing runs before then; datagrams wait.
     paused_until: Moment,
     /// When the pause ends it runs its timers before it reads, as a process may that does not
@@ -134,6 +136,7 @@ impl World {
             events: Vec::new(),
             keys: self.keys.clone(),
             protocol: PROTOCOL,
+            stands: true,
             paused_until: Moment(0),
             timers_first: false,
             due: Moment::NEVER,
@@ -168,6 +171,7 @@ impl World {
         let gossip = Gossip::new(me, start, self.config.clone(), self.now, seed);
         let gossip = node.gossip.insert(gossip.expect("the case's configuration is valid"));
         gossip.set_keys(node.keys.clone());
+        gossip.stand_until(if node.stands { Moment::NEVER } else { Moment(0) });
         gossip.set_seeds(&node.seeds);
         node.events.clear();
         self.settle(index);
@@ -200,6 +204,14 @@ impl World {
     /// Whether a node is stopped now.
     pub fn is_paused(&self, index: usize) -> bool {
         self.nodes[index].paused_until > self.now
+    }
+
+    /// Whether a node hears half of its cluster, which is the caller's to say.
+    pub fn set_stands(&mut self, index: usize, stands: bool) {
+        self.nodes[index].stands = stands;
+        if let Some(gossip) = &mut self.nodes[index].gossip {
+            gossip.stand_until(if stands { Moment::NEVER } else { Moment(0) });
+        }
     }
 
     /// Tells a node something, and takes what it answers.

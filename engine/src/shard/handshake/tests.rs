@@ -112,6 +112,18 @@ fn nodes_without_a_key_in_common_do_not_and_say_why() {
     }
 }
 
+/// A node that was started again is found by the peers of its last life before it is in the cluster:
+/// nothing to alarm anybody with.
+#[test]
+fn links_to_a_node_without_a_cluster_are_refused_without_alarm() {
+    let (mut a, mut b) = (shard(OPENER, HOST, None), alone(NodeId(3), now()));
+    let (key, inlink) = (connecting(&mut a)[0], b.accept_link());
+    talk(&mut a, key, &mut b, inlink);
+    assert!(a.open_link(HOST, Lane::Ordinary).is_none());
+    assert_eq!(b.counters.link_faults, 1, "it is counted");
+    assert_eq!(warnings([&mut alone(OPENER, now()), &mut b]), Vec::<String>::new());
+}
+
 /// Somebody on the path says again what an opener with the key said: it opens nothing.
 #[test]
 fn a_handshake_said_again_opens_nothing() {

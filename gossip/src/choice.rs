@@ -1,0 +1,98 @@
+//! Which cluster a newcomer wants into: it chooses before it is let in, so that no cluster ever
+//! counts a node that went into another.
+
+use std::net::SocketAddr;
+
+use piccolo_schema::ids::{ClusterId, NodeId};
+use piccolo_schema::time::Moment;
+
+use crate::action::{Event, Fatal};
+use crate::gossip::{Gossip, Phase};
+use crate::member::{Member, State};
+use crate::message::Body;
+use crate::timers::Timer;
+
+/// A part of the waiting time of a creator, in which the other seeds may name another cluster.
+const CHOICES_PER_WAIT: u32 = 10;
+
+/// The cluster that this node wants into.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Choice {
+    pub(crate) cluster: ClusterId,
+    /// Who spoke for it last, and when.
+    pub(crate) by: SocketAddr,
+    pub(crate) id: NodeId,
+    heard: Moment,
+    /// It is at an address that the operator named.
+    named: bool,
+}
+
+impl Gossip {
+    /// The cluster to name in a join; [`ClusterId::NONE`] while none is heard of.
+    pub(crate) fn wanted(&self) -> ClusterId {
+        self.choice.map_or(ClusterId::NONE, |choice| choice.cluster)
+    }
+
+    /// Whether a datagram of a cluster speaks to us: to this life, or about our name. Pings to
+    /// others that had our address before do not.
+    pub(crate) fn is_meant(&self, to: NodeId, updates: &[Member]) -> bool {
+        to == self.id || updates.iter().any(|claim| self.is_us(&claim.name))
+    }
+
+    /// Hears from a member of a cluster while in none. Before it asks to come in it gives the others
+    /// whom it asked some time to name theirs.
+    pub(crate) fn hear_of_a_cluster(
+        &mut self,
+        now: Moment,
+        by: (SocketAddr, NodeId),
+        cluster: ClusterId,
+    ) {
+        match self.phase {
+            Phase::Asking { .. } => self.stop(Event::CreateRefused { by: by.0 }),
+            Phase::Seeking { .. } => {
+                let before = self.wanted();
+                if self.choose(now, by, cluster) && before != cluster {
+                    let wait = self.config.create_wait / CHOICES_PER_WAIT;
+                    self.timers.set_at_latest(Timer::Join, now + wait);
+                }
+            }
+            Phase::Member | Phase::Stopped => {}
+        }
+    }
+
+    /// Whether this node wants into that cluster. The first one counts; but what the operator named
+    /// comes before what was only heard of, and two of the former are a mistake.
+    pub(crate) fn choose(
+        &mut self,
+        now: Moment,
+        (by, id): (SocketAddr, NodeId),
+        cluster: ClusterId,
+    ) -> bool {
+        let silence = self.config.founder_silence;
+        let named = self.seeds.contains(&by);
+        let chosen = self.choice.filter(|choice| now.since(choice.heard) < silence);
+        match chosen.filter(|choice| choice.cluster != cluster) {
+            Some(other) if other.named && named => {
+                self.renounce(now, other);
+                let clusters = [other.cluster, cluster];
+                self.fatal(Fatal::TwoClusters { clusters, by: [other.by, by] });
+                return false;
+            }
+            Some(other) if other.named || !named => return false,
+            Some(_) | None => {}
+        }
+        let same = chosen.filter(|choice| choice.cluster == cluster);
+        let named = named || same.is_some_and(|choice| choice.named);
+        self.choice = Some(Choice { cluster, by, id, heard: now, named });
+        true
+    }
+
+    /// Says good-bye to a cluster that may have let us in already.
+    fn renounce(&mut self, now: Moment, choice: Choice) {
+        self.cluster = choice.cluster;
+        self.speak(now, State::Left);
+        let me = vec![self.me().clone()];
+        self.send(choice.by, choice.id, Body::Gossip, me);
+        self.cluster = ClusterId::NONE;
+    }
+}
