@@ -11,6 +11,7 @@ mod clients;
 mod clients_under_change;
 mod dev;
 mod doors;
+mod foreign;
 mod guide;
 mod harness;
 mod keys;

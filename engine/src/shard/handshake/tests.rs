@@ -112,8 +112,8 @@ fn nodes_without_a_key_in_common_do_not_and_say_why() {
     }
 }
 
-/// A node that was started again is found by the peers of its last life before it is in the cluster:
-/// nothing to alarm anybody with.
+/// A node that was started again is found by the peers of its last life before it is in the
+/// cluster: nothing to alarm anybody with.
 #[test]
 fn links_to_a_node_without_a_cluster_are_refused_without_alarm() {
     let (mut a, mut b) = (shard(OPENER, HOST, None), alone(NodeId(3), now()));

@@ -1,0 +1,106 @@
+//! Two clusters that count one node, as mistakes and pauses bring them about.
+
+use std::time::Duration;
+
+use crate::harness::cluster::SETTLE_LIMIT;
+use crate::harness::process::folder;
+use crate::harness::{Cluster, Node, until};
+
+/// How long the node that is in the wrong may go on, on a busy machine: it hears of it in a few
+/// hundred milliseconds.
+const STOP_LIMIT: Duration = Duration::from_secs(15);
+
+/// Nodes on loopback with one command line, of which two make a cluster.
+fn founders(names: &[&str], case: &str) -> Cluster {
+    let folder = folder(case);
+    let nodes: Vec<_> = names.iter().map(|name| Node::new(name, &folder)).collect();
+    let seeds = nodes.iter().map(|node| node.peer.to_string()).collect::<Vec<_>>().join(",");
+    let flags = ["--join", &seeds, "--expect", "2"];
+    let nodes = nodes.into_iter().map(|node| node.flags(flags)).collect();
+    let mut cluster = Cluster { nodes, folder };
+    cluster.nodes.iter_mut().for_each(Node::start);
+    cluster.nodes.iter_mut().for_each(Node::wait_ready);
+    cluster
+}
+
+/// Waits for a node to end by itself with 2, and says what it printed.
+fn ends(node: &mut Node) -> String {
+    let mut process = node.process.take().expect("the node runs");
+    let status = process.wait(STOP_LIMIT);
+    let printed = process.printed();
+    assert_eq!(status.code(), Some(2), "{printed}");
+    printed
+}
+
+/// One node of three is stopped while the others are killed and make a cluster anew. When it goes
+/// on it is the one that ends, and the keys written since are all there.
+#[test]
+fn a_stale_node_ends_and_not_the_cluster_that_began_anew() {
+    let mut cluster = founders(&["a", "b", "c"], "stale");
+    cluster.settle();
+    cluster.nodes[1].running().signal("STOP");
+    for at in [0, 2] {
+        cluster.nodes[at].kill();
+        cluster.nodes[at].start();
+    }
+    for at in [0, 2] {
+        cluster.nodes[at].wait_ready();
+    }
+    let mut client = cluster.nodes[0].connect();
+    for key in 0..200 {
+        assert_eq!(client.call(&["SET", &format!("k{key}"), "v"]).text(), "OK");
+    }
+    cluster.nodes[1].running().signal("CONT");
+    let printed = ends(&mut cluster.nodes[1]);
+    assert!(
+        printed.contains("of the 3 members of this node's cluster were started anew"),
+        "{printed}"
+    );
+    for key in 0..200 {
+        assert_eq!(client.call(&["GET", &format!("k{key}")]).text(), "v");
+    }
+    cluster.nodes[1].start();
+    cluster.nodes[1].wait_ready();
+    cluster.settle();
+}
+
+/// A member started with `--create` beside its cluster ends before anybody can rely on it.
+#[test]
+fn a_member_created_beside_its_cluster_ends() {
+    let mut cluster = Cluster::start("created", 2, &[]);
+    cluster.nodes[0].kill();
+    cluster.nodes[0].start();
+    let printed = ends(&mut cluster.nodes[0]);
+    assert!(printed.contains("counts this node as its member"), "{printed}");
+    let seeds = cluster.seeds();
+    assert!(printed.contains(&format!("--join {seeds}")), "it says what to do: {printed}");
+}
+
+/// `--join` with members of two clusters: the newcomer names both, or is in one.
+#[test]
+fn a_newcomer_between_two_clusters_harms_neither() {
+    let (first, second) = (Cluster::start("one", 1, &[]), Cluster::start("other", 1, &[]));
+    let seeds = format!("{},{}", first.seeds(), second.seeds());
+    let mut newcomer = Node::new("new", &first.folder).flags(["--join", &seeds]);
+    newcomer.start();
+    let printed = ends(&mut newcomer);
+    assert!(printed.contains("names members of two clusters"), "{printed}");
+    for cluster in [&first, &second] {
+        cluster.settle();
+        let printed = cluster.nodes[0].running().printed();
+        assert!(!printed.contains("LOST"), "{printed}");
+    }
+}
+
+/// A terminal that closes sends SIGHUP.
+#[test]
+fn a_hangup_ends_no_node() {
+    let cluster = Cluster::start("hangup", 1, &[]);
+    let node = &cluster.nodes[0];
+    node.running().signal("HUP");
+    until(SETTLE_LIMIT, "it says so", || {
+        let printed = node.running().printed();
+        if printed.contains("SIGHUP: there is no --cluster-key") { Ok(()) } else { Err(printed) }
+    });
+    assert_eq!(node.connect().call(&["PING"]).text(), "PONG");
+}
