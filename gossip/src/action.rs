@@ -112,8 +112,8 @@ pub enum Fatal {
     /// Another cluster, which stands, counts this node as its member by name or address.
     #[error(
         "{cluster:?}, of the node at {by}, counts this node as its member, but it was started \
-             into another cluster, and clusters never merge: start it with --join {by}, and without \
-             --create, if it belongs there; if not, give it another --name and address"
+             into another cluster, and clusters never merge: start it with --join {by}, and \
+             without --create, if it belongs there; if not, give it another --name and address"
     )]
     ForeignCluster {
         /// The other cluster.

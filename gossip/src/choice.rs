@@ -39,8 +39,8 @@ impl Gossip {
         to == self.id || updates.iter().any(|claim| self.is_us(&claim.name))
     }
 
-    /// Hears from a member of a cluster while in none. Before it asks to come in it gives the others
-    /// whom it asked some time to name theirs.
+    /// Hears from a member of a cluster while in none. Before it asks to come in it gives the
+    /// others whom it asked some time to name theirs.
     pub(crate) fn hear_of_a_cluster(
         &mut self,
         now: Moment,

@@ -71,8 +71,8 @@ impl Gossip {
         self.send(to, id, Body::Ping(sequence), me);
     }
 
-    /// A node of another cluster says who it is. If it is none of ours, that is all; else one of the
-    /// two clusters is a mistake, or over.
+    /// A node of another cluster says who it is. If it is none of ours, that is all; else one of
+    /// the two clusters is a mistake, or over.
     fn introduced(&mut self, now: Moment, from: SocketAddr, cluster: ClusterId, claim: Member) {
         let Some(held) = self.table.iter().find(|held| is_taken_for(held, &claim)) else { return };
         let (held, id) = (held.clone(), claim.id);
