@@ -28,8 +28,8 @@ pub struct LeaveFlags {
 ///
 /// # Errors
 ///
-/// If the node cannot be asked or refuses, if it has not gone in time or took slots along, or if the answer cannot be
-/// written.
+/// If the node cannot be asked or refuses, if it has not gone in time or took slots along, or if
+/// the answer cannot be written.
 pub fn run(flags: &LeaveFlags, out: &mut dyn Write) -> Result<(), CliError> {
     let admin = &flags.ask.admin;
     let table = flags.ask.output == Output::Table;
