@@ -54,6 +54,12 @@ pub enum KeyFault {
         /// As read.
         count: usize,
     },
+    /// The same key twice: whoever rotates forgot to write the new one.
+    #[error("line {line}: the second key is the same as the first: give another, or leave it out")]
+    Same {
+        /// Counted from 1.
+        line: usize,
+    },
 }
 
 /// Why a datagram is not authentic.
@@ -81,9 +87,14 @@ impl Keys {
         let mut keys = Vec::new();
         for (index, line) in text.lines().enumerate() {
             let line = line.split('#').next().unwrap_or_default().trim();
-            if !line.is_empty() {
-                keys.push(parse_key(line).ok_or(KeyFault::Line { line: index + 1 })?);
+            if line.is_empty() {
+                continue;
             }
+            let key = parse_key(line).ok_or(KeyFault::Line { line: index + 1 })?;
+            if keys == [key] {
+                return Err(KeyFault::Same { line: index + 1 });
+            }
+            keys.push(key);
         }
         if (1..=KEYS_MAX).contains(&keys.len()) {
             Ok(Self { keys })
@@ -319,6 +330,8 @@ mod tests {
         assert_eq!(Keys::parse("# none\n"), Err(KeyFault::Count { count: 0 }));
         let three = [OLD, NEW, OLD].join("\n");
         assert_eq!(Keys::parse(&three), Err(KeyFault::Count { count: 3 }));
+        let twice = format!("{OLD}\n\n{}\n", OLD.to_uppercase());
+        assert_eq!(Keys::parse(&twice), Err(KeyFault::Same { line: 3 }));
         let bad =
             [&OLD[1..], "g00102030405060708090a0b0c0d0e0f", "+00102030405060708090a0b0c0d0e0f"];
         for bad in bad {

@@ -91,6 +91,17 @@ pub enum ConfigError {
         /// Length of the list.
         seeds: usize,
     },
+    /// `--expect` is more than all nodes that the list given to `--join` names: never to be had.
+    #[error(
+        "--expect {expect} is more than the {seeds} addresses of --join, which name every node \
+         that starts a cluster, this one too: give at most {seeds}, or add those that are missing"
+    )]
+    ExpectTooMany {
+        /// What was given.
+        expect: usize,
+        /// Length of the list.
+        seeds: usize,
+    },
     /// An address of `--join` is not `HOST:PORT`.
     #[error("--join: {seed:?} is no address: write HOST:PORT, such as 10.0.0.1:7380")]
     BadSeed {
