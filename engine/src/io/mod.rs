@@ -22,6 +22,7 @@ mod signals;
 pub mod sleep_flag;
 mod socket;
 mod status;
+mod strangers;
 mod worker;
 
 pub use error::ServeError;

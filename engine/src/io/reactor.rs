@@ -9,9 +9,7 @@ use std::time::Duration;
 
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
-use piccolo_gossip::{
-    Config as GossipConfig, Gossip, Keys, Me, Reject, SealFault, Start as GossipStart,
-};
+use piccolo_gossip::{Config as GossipConfig, Gossip, Keys, Me, Reject, Start as GossipStart};
 use piccolo_schema::ids::{ClusterId, NodeId};
 use piccolo_schema::kv::Reason;
 use piccolo_schema::limits::{DATAGRAM_BYTES_MAX, PROTOCOL};
@@ -27,6 +25,7 @@ use super::refusal::last_words;
 use super::resolver::Resolver;
 use super::signals::Signals;
 use super::status::{self, RouteTable};
+use super::strangers::{Stand, Strangers};
 use crate::admin::status::Counts;
 use crate::admin::{AdminRequest, Requests, View};
 use crate::config::{Config, Start};
@@ -61,8 +60,8 @@ pub(super) struct Reactor {
     signals: Signals,
     /// Read again on SIGHUP.
     key_file: Option<PathBuf>,
-    /// The operator was told that datagrams are not sealed with the cluster's key.
-    told_of_strangers: Seldom,
+    /// Whose datagrams are not sealed with the cluster's key.
+    strangers: Strangers,
     /// The operator was told that connections cannot be taken in.
     told_of_accepts: Seldom,
     node: Node,
@@ -128,7 +127,7 @@ impl Reactor {
             sockets,
             signals,
             key_file,
-            told_of_strangers: Seldom::default(),
+            strangers: Strangers::default(),
             told_of_accepts: Seldom::default(),
             node,
             resolver,
@@ -203,10 +202,7 @@ impl Reactor {
                     // Read anew: a support must not seem to begin before it was asked for.
                     let now = self.clock.now().moment;
                     if let Err(reject) = self.node.receive(now, from, &buffer[..bytes]) {
-                        log::debug!("a datagram of {from} is dropped: {reject}");
-                        if matches!(reject, Reject::Unauthentic(SealFault::Key)) {
-                            self.tell_of_stranger(now, from);
-                        }
+                        self.tell_of_reject(now, from, &reject);
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
@@ -218,13 +214,12 @@ impl Reactor {
         self.bell.ring();
     }
 
-    /// Now and then: whoever sends the datagrams of a stranger could fill the log with them.
-    fn tell_of_stranger(&mut self, now: Moment, from: SocketAddr) {
-        if self.told_of_strangers.may(now) {
-            log::warn!(
-                "what {from} sends is not sealed with a key of --cluster-key: if it is to be a \
-                 member, give it the same file"
-            );
+    fn tell_of_reject(&mut self, now: Moment, from: SocketAddr, reject: &Reject) {
+        log::debug!("a datagram of {from} is dropped: {reject}");
+        let inside = self.node.cluster().is_some();
+        let stand = Stand { keyed: self.key_file.is_some(), inside };
+        if let Some(text) = self.strangers.tell(now, from, reject, stand) {
+            log::warn!("{text}");
         }
     }
 
