@@ -27,7 +27,7 @@ use super::signals::Signals;
 use super::status::{self, RouteTable};
 use super::strangers::{Stand, Strangers};
 use crate::admin::status::Counts;
-use crate::admin::{AdminRequest, Requests, View};
+use crate::admin::{AdminRequest, Requests, Status, View};
 use crate::config::{Config, Start};
 use crate::node::{Node, NodeAction, NodeConfig, Observed, Stop};
 use crate::seldom::Seldom;
@@ -60,6 +60,8 @@ pub(super) struct Reactor {
     signals: Signals,
     /// Read again on SIGHUP.
     key_file: Option<PathBuf>,
+    /// Of the keys that hold.
+    fingerprints: Vec<String>,
     /// Whose datagrams are not sealed with the cluster's key.
     strangers: Strangers,
     /// The operator was told that connections cannot be taken in.
@@ -113,6 +115,7 @@ impl Reactor {
         let signals = Signals::watch(registry, SIGNALS, hangups).map_err(ServeError::System)?;
         let now = clock.now();
         let (mut gossip, seeds) = gossip(config, me, now)?;
+        let fingerprints = keys.as_ref().map(Keys::fingerprints).unwrap_or_default();
         gossip.set_keys(keys);
         let node_config =
             NodeConfig { replicas: usize::from(config.replicas), down_grace: config.down_grace };
@@ -127,6 +130,7 @@ impl Reactor {
             sockets,
             signals,
             key_file,
+            fingerprints,
             strangers: Strangers::default(),
             told_of_accepts: Seldom::default(),
             node,
@@ -235,7 +239,9 @@ impl Reactor {
         let Some(file) = &self.key_file else { return };
         match key_file::read(file) {
             Ok(keys) => {
-                log::info!("the keys of {} hold from now on", file.display());
+                let held = key_file::described(&keys);
+                log::info!("the keys of {} hold from now on: {held}", file.display());
+                self.fingerprints = keys.fingerprints();
                 self.node.set_keys(keys);
             }
             Err(error) => log::warn!("the keys stay as they were: {error}"),
@@ -371,7 +377,10 @@ impl Reactor {
         self.counts.gossip = self.node.gossip_stats();
         self.counts.supporters = self.node.supporters(now);
         let (node, routes, counts) = (&self.node, &self.routes, &self.counts);
-        self.view.publish(status::status(node, routes, &self.shared, uptime, counts));
+        self.view.publish(Status {
+            cluster_keys: self.fingerprints.clone(),
+            ..status::status(node, routes, &self.shared, uptime, counts)
+        });
         // Those that found the system out of descriptors.
         for listener in &mut self.sockets.listeners {
             listener.more = true;
