@@ -348,7 +348,7 @@ impl Reactor {
                 }
             }
         }
-        if let Some(seeds) = self.resolver.answer() {
+        if let Some(seeds) = self.resolver.answer(now) {
             self.node.set_seeds(&seeds, now);
         }
         while let Some(request) = self.requests.pop() {
