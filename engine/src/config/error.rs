@@ -139,7 +139,10 @@ pub enum ConfigError {
         address: SocketAddr,
     },
     /// Two listeners on one port.
-    #[error("--{one} and --{other} are both {address}: give each its own port")]
+    #[error(
+        "--{one} and --{other} are both {address}: give each its own port{}",
+        unless_given([one, other])
+    )]
     SamePort {
         /// One flag.
         one: &'static str,
@@ -225,6 +228,15 @@ pub enum ConfigError {
          memory only"
     )]
     DataDir,
+}
+
+/// What to know of a door that the operator may not have named.
+fn unless_given(flags: [&str; 2]) -> &'static str {
+    if flags.contains(&"cluster-client") {
+        " (--cluster-client is the port of --client plus 3 unless given)"
+    } else {
+        ""
+    }
 }
 
 impl ConfigError {

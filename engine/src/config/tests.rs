@@ -167,6 +167,11 @@ fn listeners_need_ports_of_their_own() {
             format!("--{one} and --{other} are both 127.0.0.1:9: give each its own port")
         );
     }
+    assert_eq!(
+        refusal("--create --client 127.0.0.1:7001 --peer 127.0.0.1:7004"),
+        "--cluster-client and --peer are both 127.0.0.1:7004: give each its own port \
+         (--cluster-client is the port of --client plus 3 unless given)"
+    );
 }
 
 #[test]
