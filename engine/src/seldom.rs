@@ -5,7 +5,7 @@ use std::time::Duration;
 use piccolo_schema::time::Moment;
 
 /// Time between two such lines in the log.
-const EVERY: Duration = Duration::from_mins(1);
+pub(crate) const EVERY: Duration = Duration::from_mins(1);
 
 /// When something was said last.
 #[derive(Clone, Copy, Debug, Default)]

@@ -54,6 +54,12 @@ pub enum KeyFault {
         /// As read.
         count: usize,
     },
+    /// The same key twice: whoever rotates forgot to write the new one.
+    #[error("line {line}: the second key is the same as the first: give another, or leave it out")]
+    Same {
+        /// Counted from 1.
+        line: usize,
+    },
 }
 
 /// Why a datagram is not authentic.
@@ -81,9 +87,14 @@ impl Keys {
         let mut keys = Vec::new();
         for (index, line) in text.lines().enumerate() {
             let line = line.split('#').next().unwrap_or_default().trim();
-            if !line.is_empty() {
-                keys.push(parse_key(line).ok_or(KeyFault::Line { line: index + 1 })?);
+            if line.is_empty() {
+                continue;
             }
+            let key = parse_key(line).ok_or(KeyFault::Line { line: index + 1 })?;
+            if keys == [key] {
+                return Err(KeyFault::Same { line: index + 1 });
+            }
+            keys.push(key);
         }
         if (1..=KEYS_MAX).contains(&keys.len()) {
             Ok(Self { keys })
@@ -95,6 +106,16 @@ impl Keys {
     /// The MAC of a message with the first key. `purpose` keeps messages of different kinds apart.
     pub fn mac(&self, purpose: u8, message: &[u8]) -> [u8; MAC_BYTES] {
         self.keys.first().map_or([0; MAC_BYTES], |key| mac(key, purpose, message))
+    }
+
+    /// Something to tell each key by that does not show it, as 8 hexadecimal digits; equal keys have
+    /// equal ones, on every node.
+    pub fn fingerprints(&self) -> Vec<String> {
+        let of = |key| {
+            let [a, b, c, d, ..] = mac(key, FINGERPRINT, b"piccolo key fingerprint");
+            format!("{:08x}", u32::from_be_bytes([a, b, c, d]))
+        };
+        self.keys.iter().map(of).collect()
     }
 
     /// Whether a MAC was made with one of the keys. Takes the same time wherever it differs.
@@ -123,6 +144,9 @@ fn mac(key: &[u8; KEY_BYTES], purpose: u8, message: &[u8]) -> [u8; MAC_BYTES] {
 
 /// What a datagram's seal is made for.
 const DATAGRAM: u8 = b'd';
+
+/// What a fingerprint is made for, so that it says nothing about any seal.
+const FINGERPRINT: u8 = b'f';
 
 /// Seals what this node sends, and opens what comes.
 #[derive(Clone, Debug, Default)]
@@ -319,6 +343,8 @@ mod tests {
         assert_eq!(Keys::parse("# none\n"), Err(KeyFault::Count { count: 0 }));
         let three = [OLD, NEW, OLD].join("\n");
         assert_eq!(Keys::parse(&three), Err(KeyFault::Count { count: 3 }));
+        let twice = format!("{OLD}\n\n{}\n", OLD.to_uppercase());
+        assert_eq!(Keys::parse(&twice), Err(KeyFault::Same { line: 3 }));
         let bad =
             [&OLD[1..], "g00102030405060708090a0b0c0d0e0f", "+00102030405060708090a0b0c0d0e0f"];
         for bad in bad {
@@ -326,6 +352,17 @@ mod tests {
         }
         let shown = format!("{:?}", Keys::parse(OLD).unwrap());
         assert_eq!(shown, "Keys(1)", "a key must not be shown");
+    }
+
+    #[test]
+    fn fingerprints_tell_keys_apart_and_do_not_show_them() {
+        let both = Keys::parse(&format!("{OLD}\n{NEW}")).unwrap().fingerprints();
+        let alone = |text| Keys::parse(text).unwrap().fingerprints();
+        assert_eq!(both, [alone(OLD), alone(NEW)].concat());
+        assert_ne!(both[0], both[1]);
+        assert!(both.iter().all(|print| print.len() == 8 && !OLD.contains(print)), "{both:?}");
+        // Pinned: nodes of different versions are compared by it while a key is replaced.
+        assert_eq!(alone(OLD), ["337aac0f"]);
     }
 
     #[test]

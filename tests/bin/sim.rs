@@ -1,7 +1,11 @@
 //! Plays the simulator from the command line and prints a table of what came out.
 #![forbid(unsafe_code)]
-#![expect(clippy::print_stdout, reason = "the table is what the program is for")]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program of the command line")]
 
+use std::fmt::Display;
+use std::ops::RangeInclusive;
+use std::process::ExitCode;
+use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use clap::{Parser, Subcommand};
@@ -25,28 +29,28 @@ enum What {
 #[derive(clap::Args)]
 struct Membership {
     /// Nodes of the cluster.
-    #[arg(long, default_value_t = 100)]
+    #[arg(long, default_value_t = 100, value_parser = within(NODES, "nodes", 100))]
     nodes: usize,
     /// Seeds of each scenario.
-    #[arg(long, default_value_t = 16)]
+    #[arg(long, default_value_t = 16, value_parser = within(SEEDS, "seeds", 16))]
     seeds: u64,
     /// The first seed; with `--seeds 1` it replays that seed alone.
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, value_parser = within(FIRST_SEED, "a seed", 7))]
     first_seed: u64,
-    /// Share of the nodes that pause 0.5 to 5 s at random, in the quiet scenario.
-    #[arg(long, default_value_t = 0.0)]
+    /// Share of the nodes that pause 0.5 to 5 s at random, in the quiet scenario: 0 to 1.
+    #[arg(long, default_value_t = 0.0, value_parser = within(SLOW, "a share of the nodes", 0.1))]
     slow: f64,
-    /// Share of datagrams lost.
-    #[arg(long, default_value_t = 0.0)]
+    /// Share of datagrams lost: 0, or more, but below 1.
+    #[arg(long, default_value_t = 0.0, value_parser = loss)]
     loss: f64,
     /// Simulated minutes of the quiet scenario, for each seed.
-    #[arg(long, default_value_t = 10)]
+    #[arg(long, default_value_t = 10, value_parser = within(MINUTES, "minutes", 10))]
     minutes: u64,
     /// Also cut the cluster into halves, heal it, and see how long it takes to agree.
     #[arg(long)]
     partition: bool,
     /// Simulated minutes that the halves are apart.
-    #[arg(long, default_value_t = 60)]
+    #[arg(long, default_value_t = 60, value_parser = within(MINUTES, "minutes", 60))]
     partition_minutes: u64,
     /// Switch Lifeguard off.
     #[arg(long)]
@@ -56,7 +60,35 @@ struct Membership {
     only: Vec<Scenario>,
 }
 
-fn main() {
+/// Two, since somebody must see what befalls another; a thousand is what was measured.
+const NODES: RangeInclusive<usize> = 2..=1000;
+const SEEDS: RangeInclusive<u64> = 1..=1_000_000;
+/// So high that the last seed still fits 64 bits.
+const FIRST_SEED: RangeInclusive<u64> = 0..=1_000_000_000_000_000_000;
+const SLOW: RangeInclusive<f64> = 0.0..=1.0;
+/// Up to ten weeks.
+const MINUTES: RangeInclusive<u64> = 1..=100_000;
+
+/// Reads numbers of a range; what is refused is told the range and an example.
+fn within<T: FromStr + PartialOrd + Display + Clone + Send + Sync + 'static>(
+    range: RangeInclusive<T>,
+    what: &'static str,
+    example: T,
+) -> impl Fn(&str) -> Result<T, String> + Clone {
+    move |text| {
+        let number = text.parse().ok().filter(|number| range.contains(number));
+        let (lowest, highest) = (range.start(), range.end());
+        number.ok_or_else(|| format!("give {what} from {lowest} to {highest}, such as {example}"))
+    }
+}
+
+/// Reads a share of datagrams of which some get through.
+fn loss(text: &str) -> Result<f64, &'static str> {
+    let share = text.parse().ok().filter(|share| (0.0..1.0).contains(share));
+    share.ok_or("give a share from 0 to below 1 (at 1 nothing gets through), such as 0.05")
+}
+
+fn main() -> ExitCode {
     let Cli { what: What::Membership(options) } = Cli::parse();
     #[expect(clippy::disallowed_methods, reason = "how long the program itself took")]
     let began = Instant::now();
@@ -70,10 +102,19 @@ fn main() {
         options.slow,
         if options.plain { "off" } else { "on" }
     );
-    for row in report::rows(&plan) {
+    let Ok(rows) = std::panic::catch_unwind(|| report::rows(&plan)) else {
+        eprintln!(
+            "sim: a scenario did not come to its end (see above): at a loss of {} nodes may not \
+             find each other in time; below 0.5 it is a fault to be reported with this command",
+            options.loss
+        );
+        return ExitCode::FAILURE;
+    };
+    for row in rows {
         println!("{:<44} {}", row.what, row.figures);
     }
     println!("{:<44} {:.1} s", "wall time", began.elapsed().as_secs_f64());
+    ExitCode::SUCCESS
 }
 
 /// What to play: what was asked for, or all but the partition, which takes longest.
@@ -96,5 +137,58 @@ fn plan(options: &Membership) -> Plan {
         quiet: minutes(options.minutes),
         apart: minutes(options.partition_minutes),
         scenarios: scenarios(options),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(line: &str) -> Result<Membership, clap::Error> {
+        let line = format!("sim membership {line}");
+        Cli::try_parse_from(line.split(' ')).map(|Cli { what: What::Membership(options) }| options)
+    }
+
+    #[test]
+    fn numbers_out_of_range_are_refused_with_the_range_and_an_example() {
+        for (line, range) in [
+            ("--nodes 0", "nodes from 2 to 1000, such as 100"),
+            ("--nodes 1", "nodes from 2 to 1000, such as 100"),
+            ("--nodes 1001", "nodes from 2 to 1000, such as 100"),
+            ("--nodes many", "nodes from 2 to 1000, such as 100"),
+            ("--loss 1", "from 0 to below 1 (at 1 nothing gets through), such as 0.05"),
+            ("--loss 2", "from 0 to below 1 (at 1 nothing gets through), such as 0.05"),
+            ("--loss nan", "from 0 to below 1 (at 1 nothing gets through), such as 0.05"),
+            ("--slow 5", "a share of the nodes from 0 to 1, such as 0.1"),
+            ("--slow NaN", "a share of the nodes from 0 to 1, such as 0.1"),
+            ("--seeds 0", "seeds from 1 to 1000000, such as 16"),
+            ("--first-seed 18446744073709551615", "a seed from 0 to 1000000000000000000"),
+            ("--minutes 0", "minutes from 1 to 100000, such as 10"),
+            ("--partition-minutes 0", "minutes from 1 to 100000, such as 60"),
+        ] {
+            let error = options(line).err().unwrap_or_else(|| panic!("{line} is taken"));
+            let (flag, given) = line.split_once(' ').unwrap();
+            let told = error.to_string();
+            let first = told.lines().next().unwrap();
+            assert!(first.contains(flag) && first.contains(&format!("'{given}'")), "{told}");
+            assert!(first.contains(range), "{told}");
+            assert_eq!(error.exit_code(), 2, "{line}");
+        }
+    }
+
+    #[test]
+    fn the_ends_of_each_range_are_taken() {
+        for line in ["--nodes 2 --seeds 1 --minutes 1 --slow 0 --loss 0", "--slow 1 --loss 0.999"] {
+            assert!(options(line).is_ok(), "{line}");
+        }
+    }
+
+    /// Two nodes are the fewest that can be measured: every figure is a number.
+    #[test]
+    fn the_smallest_cluster_gives_figures() {
+        let options = options("--nodes 2 --seeds 1 --minutes 1 --partition").unwrap();
+        for row in report::rows(&Plan { apart: Duration::from_secs(60), ..plan(&options) }) {
+            assert!(!row.figures.contains("NaN") && !row.figures.contains("inf"), "{row:?}");
+        }
     }
 }

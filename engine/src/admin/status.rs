@@ -62,6 +62,10 @@ pub struct Status {
     pub slots: Vec<SlotRangeStatus>,
     /// This node's shards.
     pub shards: Vec<ShardStatus>,
+    /// A fingerprint of each key that the node holds, the one that proves first; empty if it has
+    /// none, or is of a version that does not show them.
+    #[serde(default)]
+    pub cluster_keys: Vec<String>,
     /// What the reactor has counted; for metrics alone.
     #[serde(skip)]
     pub counts: Counts,

@@ -51,6 +51,7 @@ fn status() -> Status {
         ring_digest: "d1".into(),
         slots: vec![led(0, 99, None), led(100, 16383, Some("ben"))],
         shards: vec![ShardStatus { slots_led: 7, keys: 70, ..ShardStatus::default() }],
+        cluster_keys: vec!["0011aabb".into()],
         counts: Counts::default(),
     }
 }
@@ -132,6 +133,7 @@ fn every_path_answers() {
     let node: Status = serde_json::from_value(admin.json("/v1/node")).unwrap();
     assert_eq!((node.name.as_str(), node.slots_led(), node.keys()), ("anna", 7, 70));
     assert_eq!(node.members, [member("anna", MemberState::Alive)]);
+    assert_eq!(admin.json("/v1/node")["cluster_keys"], serde_json::json!(["0011aabb"]));
     admin.handle.stop();
 }
 

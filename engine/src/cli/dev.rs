@@ -18,6 +18,7 @@ use super::deadline::Deadline;
 use super::error::CliError;
 use super::http;
 use crate::config::Pin;
+use crate::config::value::level;
 
 /// Nodes at most: more say nothing that these do not, and each takes three ports.
 const NODES_MAX: i64 = 32;
@@ -57,7 +58,7 @@ pub struct DevFlags {
     #[arg(long, value_name = "auto|off", default_value = "off")]
     pub pin: Pin,
     /// What the nodes log: off, error, warn, info, debug or trace
-    #[arg(long, value_name = "LEVEL", default_value = "warn")]
+    #[arg(long, value_name = "LEVEL", default_value = "warn", value_parser = level)]
     pub log_level: LevelFilter,
 }
 

@@ -91,6 +91,17 @@ pub enum ConfigError {
         /// Length of the list.
         seeds: usize,
     },
+    /// `--expect` is more than all nodes that the list given to `--join` names: never to be had.
+    #[error(
+        "--expect {expect} is more than the {seeds} addresses of --join, which name every node \
+         that starts a cluster, this one too: give at most {seeds}, or add those that are missing"
+    )]
+    ExpectTooMany {
+        /// What was given.
+        expect: usize,
+        /// Length of the list.
+        seeds: usize,
+    },
     /// An address of `--join` is not `HOST:PORT`.
     #[error("--join: {seed:?} is no address: write HOST:PORT, such as 10.0.0.1:7380")]
     BadSeed {
@@ -128,7 +139,10 @@ pub enum ConfigError {
         address: SocketAddr,
     },
     /// Two listeners on one port.
-    #[error("--{one} and --{other} are both {address}: give each its own port")]
+    #[error(
+        "--{one} and --{other} are both {address}: give each its own port{}",
+        unless_given([one, other])
+    )]
     SamePort {
         /// One flag.
         one: &'static str,
@@ -214,6 +228,15 @@ pub enum ConfigError {
          memory only"
     )]
     DataDir,
+}
+
+/// What to know of a door that the operator may not have named.
+fn unless_given(flags: [&str; 2]) -> &'static str {
+    if flags.contains(&"cluster-client") {
+        " (--cluster-client is the port of --client plus 3 unless given)"
+    } else {
+        ""
+    }
 }
 
 impl ConfigError {

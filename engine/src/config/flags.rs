@@ -8,7 +8,7 @@ use clap::Args;
 use log::LevelFilter;
 
 use super::start::StartFlags;
-use super::value::{ByteCount, Pin};
+use super::value::{ByteCount, Pin, address, level, whole};
 
 /// What `piccolo serve` was told on its command line and in its environment.
 #[derive(Args, Debug, Clone, Default, PartialEq, Eq)]
@@ -35,25 +35,26 @@ pub struct Settings {
     #[arg(long, env = "PICCOLO_NAME")]
     pub name: Option<String>,
     /// Listen here for Redis clients, TCP [default: 127.0.0.1:7379]
-    #[arg(long, env = "PICCOLO_CLIENT", value_name = "ADDR")]
+    #[arg(long, env = "PICCOLO_CLIENT", value_name = "ADDR", value_parser = address)]
     pub client: Option<SocketAddr>,
     /// Listen here for clients of Redis Cluster, TCP [default: --client, port + 3]
-    #[arg(long, env = "PICCOLO_CLUSTER_CLIENT", value_name = "ADDR")]
+    #[arg(long, env = "PICCOLO_CLUSTER_CLIENT", value_name = "ADDR", value_parser = address)]
     pub cluster_client: Option<SocketAddr>,
     /// Listen here for other nodes, TCP and UDP [default: 127.0.0.1:7380]
-    #[arg(long, env = "PICCOLO_PEER", value_name = "ADDR")]
+    #[arg(long, env = "PICCOLO_PEER", value_name = "ADDR", value_parser = address)]
     pub peer: Option<SocketAddr>,
     /// Listen here for health checks and the admin API, HTTP [default: 127.0.0.1:7381]
-    #[arg(long, env = "PICCOLO_ADMIN", value_name = "ADDR")]
+    #[arg(long, env = "PICCOLO_ADMIN", value_name = "ADDR", value_parser = address)]
     pub admin: Option<SocketAddr>,
     /// Tell clients to come here [default: --client]
-    #[arg(long, env = "PICCOLO_ADVERTISE_CLIENT", value_name = "ADDR")]
+    #[arg(long, env = "PICCOLO_ADVERTISE_CLIENT", value_name = "ADDR", value_parser = address)]
     pub advertise_client: Option<SocketAddr>,
     /// Tell cluster clients to come here [default: --cluster-client]
-    #[arg(long, env = "PICCOLO_ADVERTISE_CLUSTER_CLIENT", value_name = "ADDR")]
+    #[arg(long, env = "PICCOLO_ADVERTISE_CLUSTER_CLIENT", value_name = "ADDR",
+          value_parser = address)]
     pub advertise_cluster_client: Option<SocketAddr>,
     /// Tell other nodes to come here [default: --peer]
-    #[arg(long, env = "PICCOLO_ADVERTISE_PEER", value_name = "ADDR")]
+    #[arg(long, env = "PICCOLO_ADVERTISE_PEER", value_name = "ADDR", value_parser = address)]
     pub advertise_peer: Option<SocketAddr>,
     /// Password that clients must give with AUTH
     #[arg(long, env = "PICCOLO_REQUIREPASS", value_name = "PASSWORD", hide_env_values = true)]
@@ -62,13 +63,15 @@ pub struct Settings {
     #[arg(long, env = "PICCOLO_CLUSTER_KEY", value_name = "FILE")]
     pub cluster_key: Option<PathBuf>,
     /// Shards, one thread each [default: number of cores]
-    #[arg(long, env = "PICCOLO_SHARDS", value_name = "N")]
+    #[arg(long, env = "PICCOLO_SHARDS", value_name = "N",
+          value_parser = whole::<u16>("shards, from 1 to 256, such as 4"))]
     pub shards: Option<u16>,
     /// Pin shards to cores: auto, off, or a list such as 0,2,4 [default: auto]
     #[arg(long, env = "PICCOLO_PIN", value_name = "auto|off|LIST")]
     pub pin: Option<Pin>,
     /// Copies of each key; only 1 is built [default: 1]
-    #[arg(long, env = "PICCOLO_REPLICAS", value_name = "N")]
+    #[arg(long, env = "PICCOLO_REPLICAS", value_name = "N",
+          value_parser = whole::<u8>("copies, such as 1"))]
     pub replicas: Option<u8>,
     /// Bytes that entries may take, such as 512m; 0 for no limit [default: 0]
     #[arg(long, env = "PICCOLO_MAX_MEMORY", value_name = "BYTES")]
@@ -80,19 +83,23 @@ pub struct Settings {
     #[arg(long, env = "PICCOLO_ZONE")]
     pub zone: Option<String>,
     /// Share of the ring relative to other nodes [default: 1]
-    #[arg(long, env = "PICCOLO_WEIGHT", value_name = "N")]
+    #[arg(long, env = "PICCOLO_WEIGHT", value_name = "N",
+          value_parser = whole::<u16>("times an ordinary node, from 1 to 100, such as 2"))]
     pub weight: Option<u16>,
     /// Seconds that stopping may take [default: 30]
-    #[arg(long, env = "PICCOLO_DRAIN", value_name = "SECONDS")]
+    #[arg(long, env = "PICCOLO_DRAIN", value_name = "SECONDS",
+          value_parser = whole::<u64>("seconds without a unit, from 0 to 3600, such as 30"))]
     pub drain: Option<u64>,
     /// Seconds that a dead node keeps its place on the ring [default: 30]
-    #[arg(long, env = "PICCOLO_DOWN_GRACE", value_name = "SECONDS")]
+    #[arg(long, env = "PICCOLO_DOWN_GRACE", value_name = "SECONDS",
+          value_parser = whole::<u64>("seconds without a unit, from 1 to 3600, such as 30"))]
     pub down_grace: Option<u64>,
     /// Client connections at most [default: 10000]
-    #[arg(long, env = "PICCOLO_CLIENTS_MAX", value_name = "N")]
+    #[arg(long, env = "PICCOLO_CLIENTS_MAX", value_name = "N",
+          value_parser = whole::<u32>("connections, from 1 to 1000000, such as 10000"))]
     pub clients_max: Option<u32>,
     /// off, error, warn, info, debug or trace [default: info]
-    #[arg(long, env = "PICCOLO_LOG_LEVEL", value_name = "LEVEL")]
+    #[arg(long, env = "PICCOLO_LOG_LEVEL", value_name = "LEVEL", value_parser = level)]
     pub log_level: Option<LevelFilter>,
     /// Refused: comes with a later version
     #[arg(long, env = "PICCOLO_DATA_DIR", value_name = "DIR", hide = true)]

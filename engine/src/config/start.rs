@@ -5,6 +5,8 @@
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, Command, FromArgMatches};
 
+use super::value::whole;
+
 /// The flags as clap reads them, whoever said them.
 #[derive(Args, Debug)]
 struct Flags {
@@ -15,7 +17,8 @@ struct Flags {
     #[arg(long, env = "PICCOLO_JOIN", value_name = "ADDR,..", value_delimiter = ',')]
     join: Option<Vec<String>>,
     /// With --join: create the cluster once N nodes without one have found each other
-    #[arg(long, env = "PICCOLO_EXPECT", value_name = "N")]
+    #[arg(long, env = "PICCOLO_EXPECT", value_name = "N",
+          value_parser = whole::<usize>("nodes, this one too, such as 2"))]
     expect: Option<usize>,
 }
 

@@ -97,6 +97,16 @@ fn expect_is_more_than_half_of_the_list() {
 }
 
 #[test]
+fn expect_is_at_most_the_whole_list() {
+    assert_eq!(
+        refusal("--join a:1,b:1,c:1 --expect 4"),
+        "--expect 4 is more than the 3 addresses of --join, which name every node that starts a \
+         cluster, this one too: give at most 3, or add those that are missing"
+    );
+    assert!(matches!(config("--join a:1,b:1 --expect 2").start, Start::Join { .. }));
+}
+
+#[test]
 fn seeds_are_hosts_with_ports() {
     for seed in ["a", "a:0", ":7380", "a:70000", "::1:7380", "a/b:1", "http://a:1", "a:1,,b:1"] {
         assert!(refusal(&format!("--join {seed}")).contains("write HOST:PORT"), "{seed}");
@@ -157,6 +167,11 @@ fn listeners_need_ports_of_their_own() {
             format!("--{one} and --{other} are both 127.0.0.1:9: give each its own port")
         );
     }
+    assert_eq!(
+        refusal("--create --client 127.0.0.1:7001 --peer 127.0.0.1:7004"),
+        "--cluster-client and --peer are both 127.0.0.1:7004: give each its own port \
+         (--cluster-client is the port of --client plus 3 unless given)"
+    );
 }
 
 #[test]
@@ -270,16 +285,39 @@ fn a_printed_configuration_has_every_key_but_no_password() {
     }
 }
 
+/// What clap says to a line that it does not take.
+fn told(line: &str) -> String {
+    use clap::Args;
+    let command = ServeFlags::augment_args(Command::new("serve").no_binary_name(true));
+    one_line(&command.try_get_matches_from(line.split_whitespace()).unwrap_err())
+}
+
+#[test]
+fn what_cannot_be_read_is_answered_with_an_example_that_can() {
+    let words = Settings::words();
+    let texts = ["join", "name", "zone", "requirepass", "cluster-key", "data-dir", "create"];
+    for word in words.iter().filter(|word| !texts.contains(&word.as_str())) {
+        for wrong in ["30s", "-1", "1.5", "x", "99999999999999999999"] {
+            let message = told(&format!("--{word}={wrong}"));
+            let (_, example) =
+                message.rsplit_once("such as ").unwrap_or_else(|| panic!("{message}"));
+            let example = example.split([' ', ';']).next().unwrap().trim_end_matches(',');
+            flags(&format!("--{word}={example}"));
+        }
+    }
+    assert_eq!(
+        told("--down-grace 30s"),
+        "invalid value '30s' for '--down-grace <SECONDS>': write a whole number of seconds \
+         without a unit, from 1 to 3600, such as 30"
+    );
+}
+
 #[test]
 fn clap_is_heard_in_one_line() {
-    use clap::Args;
-    let told = |line: &str| {
-        let command = ServeFlags::augment_args(Command::new("serve").no_binary_name(true));
-        one_line(&command.try_get_matches_from(line.split_whitespace()).unwrap_err())
-    };
     assert_eq!(
         told("--client nowhere"),
-        "invalid value 'nowhere' for '--client <ADDR>': invalid socket address syntax"
+        "invalid value 'nowhere' for '--client <ADDR>': write IP:PORT, such as 127.0.0.1:7380; \
+         names are not looked up here"
     );
     assert!(told("--max-memory 10mb").ends_with("such as 1048576, 512m or 4g"));
     let typo = told("--clent 127.0.0.1:1");

@@ -1,7 +1,32 @@
-//! Values that need more than a number: byte counts with suffixes, and lists of cores.
+//! Values as they are written: byte counts with suffixes, lists of cores, and numbers, addresses
+//! and levels that are refused with an example of what is taken.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::str::FromStr;
+
+use log::LevelFilter;
+
+/// Reads whole numbers; `wanted` says what of, and gives an example.
+pub(super) fn whole<T: FromStr>(
+    wanted: &'static str,
+) -> impl Fn(&str) -> Result<T, String> + Clone + Send + Sync + 'static {
+    move |text| {
+        let plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        let number = plain.then(|| text.parse().ok()).flatten();
+        number.ok_or_else(|| format!("write a whole number of {wanted}"))
+    }
+}
+
+/// Reads an address to listen on, or to tell others.
+pub(super) fn address(text: &str) -> Result<SocketAddr, &'static str> {
+    text.parse().map_err(|_| "write IP:PORT, such as 127.0.0.1:7380; names are not looked up here")
+}
+
+/// Reads a level of the log.
+pub fn level(text: &str) -> Result<LevelFilter, &'static str> {
+    text.parse().map_err(|_| "write off, error, warn, info, debug or trace, such as info")
+}
 
 /// A number of bytes, written plainly or with a suffix: `k`, `m` or `g` of 1024 each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -23,7 +48,7 @@ impl FromStr for ByteCount {
             return Err(WRONG);
         }
         let bytes = digits.parse::<u64>().ok().and_then(|count| count.checked_mul(1 << shift));
-        bytes.map(Self).ok_or("that many bytes do not fit 64 bits")
+        bytes.map(Self).ok_or("that many bytes do not fit 64 bits: write fewer, such as 4g")
     }
 }
 

@@ -105,6 +105,9 @@ fn start(flags: &StartFlags) -> Result<Start, ConfigError> {
                 Some(expect) if expect <= seeds.len() / 2 => {
                     Err(ConfigError::ExpectTooFew { expect, seeds: seeds.len() })
                 }
+                Some(expect) if expect > seeds.len() => {
+                    Err(ConfigError::ExpectTooMany { expect, seeds: seeds.len() })
+                }
                 _ => Ok(Start::Join { seeds, expect }),
             }
         }

@@ -10,7 +10,11 @@ use crate::node::Stop;
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
     /// Somebody listens there already.
-    #[error("address in use: {address} (another Redis or Piccolo? use --{flag})")]
+    #[error(
+        "address in use: {address}, which is --{flag} (another Redis or Piccolo?): a node needs \
+         four ports that nobody else on this machine has: --client, --peer, --admin, and \
+         --cluster-client, which is that of --client plus 3 unless given"
+    )]
     InUse {
         /// Where.
         address: SocketAddr,
@@ -84,5 +88,28 @@ impl ServeError {
             Stop::CreateRefused { by } => Err(Self::CreateRefused { by }),
             Stop::Fatal(fatal) => Err(Self::Fatal(fatal)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A node beside others finds its port taken by a door that nobody has named.
+    #[test]
+    fn a_taken_port_is_named_with_all_that_a_node_needs() {
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = taken.local_addr().unwrap();
+        let error = std::net::TcpListener::bind(address).unwrap_err();
+        let error = ServeError::of_bind(error, address, "client");
+        assert_eq!(
+            error.to_string(),
+            format!(
+                "address in use: {address}, which is --client (another Redis or Piccolo?): a node \
+                 needs four ports that nobody else on this machine has: --client, --peer, \
+                 --admin, and --cluster-client, which is that of --client plus 3 unless given"
+            )
+        );
+        assert_eq!(error.exit_code(), 2);
     }
 }

@@ -35,9 +35,34 @@ pub(super) fn read(path: &Path) -> Result<Keys, ServeError> {
     Ok(keys)
 }
 
+/// The keys in words that show none: operators compare nodes by them while a key is replaced.
+pub(super) fn described(keys: &Keys) -> String {
+    match keys.fingerprints().as_slice() {
+        [only] => format!("1 key, fingerprint {only}"),
+        [first, others @ ..] => {
+            let (count, others) = (1 + others.len(), others.join(", "));
+            format!("{count} keys, fingerprints {first} (proves), {others} (accepted)")
+        }
+        [] => "no key".into(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn keys_are_described_by_number_and_fingerprint() {
+        let (old, new) = ("00112233445566778899aabbccddeeff", "ffeeddccbbaa99887766554433221100");
+        let both = Keys::parse(&format!("{old}\n{new}")).unwrap();
+        let [first, second] = both.fingerprints().try_into().unwrap();
+        assert_eq!(
+            described(&both),
+            format!("2 keys, fingerprints {first} (proves), {second} (accepted)")
+        );
+        let one = described(&Keys::parse(new).unwrap());
+        assert_eq!(one, format!("1 key, fingerprint {second}"));
+    }
 
     #[test]
     fn what_is_wrong_with_a_file_is_said_with_its_name() {

@@ -22,6 +22,7 @@ mod signals;
 pub mod sleep_flag;
 mod socket;
 mod status;
+mod strangers;
 mod worker;
 
 pub use error::ServeError;
@@ -57,6 +58,9 @@ pub fn serve(config: &Config) -> Result<(), ServeError> {
     }));
     let clock = Clock::start();
     let keys = config.cluster_key.as_deref().map(key_file::read).transpose()?;
+    if let (Some(keys), Some(file)) = (&keys, &config.cluster_key) {
+        log::info!("--cluster-key {}: {}", file.display(), key_file::described(keys));
+    }
     let sockets = Sockets::bind(config)?;
     let me = NodeId(clock::random_u128());
     let shards = config.shards.get();

@@ -9,9 +9,7 @@ use std::time::Duration;
 
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
-use piccolo_gossip::{
-    Config as GossipConfig, Gossip, Keys, Me, Reject, SealFault, Start as GossipStart,
-};
+use piccolo_gossip::{Config as GossipConfig, Gossip, Keys, Me, Reject, Start as GossipStart};
 use piccolo_schema::ids::{ClusterId, NodeId};
 use piccolo_schema::kv::Reason;
 use piccolo_schema::limits::{DATAGRAM_BYTES_MAX, PROTOCOL};
@@ -27,8 +25,9 @@ use super::refusal::last_words;
 use super::resolver::Resolver;
 use super::signals::Signals;
 use super::status::{self, RouteTable};
+use super::strangers::{Stand, Strangers};
 use crate::admin::status::Counts;
-use crate::admin::{AdminRequest, Requests, View};
+use crate::admin::{AdminRequest, Requests, Status, View};
 use crate::config::{Config, Start};
 use crate::node::{Node, NodeAction, NodeConfig, Observed, Stop};
 use crate::seldom::Seldom;
@@ -61,8 +60,10 @@ pub(super) struct Reactor {
     signals: Signals,
     /// Read again on SIGHUP.
     key_file: Option<PathBuf>,
-    /// The operator was told that datagrams are not sealed with the cluster's key.
-    told_of_strangers: Seldom,
+    /// Of the keys that hold.
+    fingerprints: Vec<String>,
+    /// Whose datagrams are not sealed with the cluster's key.
+    strangers: Strangers,
     /// The operator was told that connections cannot be taken in.
     told_of_accepts: Seldom,
     node: Node,
@@ -114,6 +115,7 @@ impl Reactor {
         let signals = Signals::watch(registry, SIGNALS, HANGUPS).map_err(ServeError::System)?;
         let now = clock.now();
         let (mut gossip, seeds) = gossip(config, me, now)?;
+        let fingerprints = keys.as_ref().map(Keys::fingerprints).unwrap_or_default();
         gossip.set_keys(keys);
         let node_config =
             NodeConfig { replicas: usize::from(config.replicas), down_grace: config.down_grace };
@@ -128,7 +130,8 @@ impl Reactor {
             sockets,
             signals,
             key_file,
-            told_of_strangers: Seldom::default(),
+            fingerprints,
+            strangers: Strangers::default(),
             told_of_accepts: Seldom::default(),
             node,
             resolver,
@@ -203,10 +206,7 @@ impl Reactor {
                     // Read anew: a support must not seem to begin before it was asked for.
                     let now = self.clock.now().moment;
                     if let Err(reject) = self.node.receive(now, from, &buffer[..bytes]) {
-                        log::debug!("a datagram of {from} is dropped: {reject}");
-                        if matches!(reject, Reject::Unauthentic(SealFault::Key)) {
-                            self.tell_of_stranger(now, from);
-                        }
+                        self.tell_of_reject(now, from, &reject);
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
@@ -218,13 +218,12 @@ impl Reactor {
         self.bell.ring();
     }
 
-    /// Now and then: whoever sends the datagrams of a stranger could fill the log with them.
-    fn tell_of_stranger(&mut self, now: Moment, from: SocketAddr) {
-        if self.told_of_strangers.may(now) {
-            log::warn!(
-                "what {from} sends is not sealed with a key of --cluster-key: if it is to be a \
-                 member, give it the same file"
-            );
+    fn tell_of_reject(&mut self, now: Moment, from: SocketAddr, reject: &Reject) {
+        log::debug!("a datagram of {from} is dropped: {reject}");
+        let inside = self.node.cluster().is_some();
+        let stand = Stand { keyed: self.key_file.is_some(), inside };
+        if let Some(text) = self.strangers.tell(now, from, reject, stand) {
+            log::warn!("{text}");
         }
     }
 
@@ -243,7 +242,9 @@ impl Reactor {
         };
         match key_file::read(file) {
             Ok(keys) => {
-                log::info!("the keys of {} hold from now on", file.display());
+                let held = key_file::described(&keys);
+                log::info!("the keys of {} hold from now on: {held}", file.display());
+                self.fingerprints = keys.fingerprints();
                 self.node.set_keys(keys);
             }
             Err(error) => log::warn!("the keys stay as they were: {error}"),
@@ -350,7 +351,7 @@ impl Reactor {
                 }
             }
         }
-        if let Some(seeds) = self.resolver.answer() {
+        if let Some(seeds) = self.resolver.answer(now) {
             self.node.set_seeds(&seeds, now);
         }
         while let Some(request) = self.requests.pop() {
@@ -379,7 +380,10 @@ impl Reactor {
         self.counts.gossip = self.node.gossip_stats();
         self.counts.supporters = self.node.supporters(now);
         let (node, routes, counts) = (&self.node, &self.routes, &self.counts);
-        self.view.publish(status::status(node, routes, &self.shared, uptime, counts));
+        self.view.publish(Status {
+            cluster_keys: self.fingerprints.clone(),
+            ..status::status(node, routes, &self.shared, uptime, counts)
+        });
         // Those that found the system out of descriptors.
         for listener in &mut self.sockets.listeners {
             listener.more = true;

@@ -56,7 +56,7 @@ fn state(state: State) -> MemberState {
     }
 }
 
-/// The node as it is now.
+/// The node as it is now, but for its keys.
 pub(super) fn status(
     node: &Node,
     routes: &RouteTable,
@@ -107,6 +107,7 @@ pub(super) fn status(
         slots: routes.ranges(&names),
         shards: (0..).zip(shared).map(|(shard, shared)| shard_status(shard, shared)).collect(),
         counts: *counts,
+        ..Status::default()
     }
 }
 

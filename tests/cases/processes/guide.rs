@@ -87,7 +87,7 @@ fn a_new_user_gets_on_by_the_guide() {
         until(LIMIT, &format!("{name} is ready"), || admin(command).ready());
     }
     assert_eq!(nodes.len(), 2, "{examples:?}");
-    let looks = ["piccolo members", "piccolo ring", "piccolo locate", "curl http://127.0.0.1:7201"];
+    let looks = ["piccolo members", "piccolo ring", "piccolo locate", "curl http://127.0.0.1:7013"];
     let looks = looks.map(with).concat();
     assert_eq!(looks.len(), 5, "{examples:?}");
     for command in looks {
