@@ -1,9 +1,10 @@
 //! Other clusters. When two of them count one node, the one that stands goes on.
 //!
 //! Nobody stops for what it overhears. A node that is counted by another cluster, or addressed as
-//! somebody else by it, introduces itself. The other side looks itself up, and says whether it
-//! counts that node, and whether it hears at least half of its own members. If instead most of its
-//! members live on elsewhere, its cluster is over, and it is the one that stops.
+//! somebody else by it, introduces itself. The other side looks it up, and says whether it counts
+//! that node, and how many of its own members it hears: a cluster stands where at least half are
+//! heard. If instead most of its members live on elsewhere, its cluster is over, and it is the one
+//! that stops.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -24,15 +25,22 @@ use crate::reject::Reject;
 pub(crate) struct Foreign {
     /// Later lives of our members in other clusters, by name: of members only.
     moved: BTreeMap<String, Member>,
-    /// Until then this node is known to hear half of its cluster.
-    stands_until: Moment,
+    /// Members that this node hears, itself included, if they are at least half of all; until when
+    /// that is known.
+    heard: (u32, Moment),
 }
 
 impl Gossip {
-    /// Says until when this node hears from at least half of the members, itself among them.
-    /// Where another cluster counts the same node, the one that does not hear half gives way.
-    pub fn stand_until(&mut self, until: Moment) {
-        self.foreign.stands_until = until;
+    /// Says how many members this node hears, itself included, and until when they are known to be
+    /// at least half of all. Where another cluster counts this node, too, that decides who stops.
+    pub fn stand(&mut self, heard: u32, until: Moment) {
+        self.foreign.heard = (heard, until);
+    }
+
+    /// Members heard now; zero if they are less than half.
+    fn heard(&self, now: Moment) -> u32 {
+        let (heard, until) = self.foreign.heard;
+        if now < until { heard } else { 0 }
     }
 
     /// The sender is of another cluster.
@@ -44,8 +52,8 @@ impl Gossip {
     ) -> Result<(), Reject> {
         let Message { cluster, to, ref updates, .. } = *message;
         match (&message.body, newcomer(message.from, &message.from_name, updates)) {
-            (Body::Claimed(stands), _) if to == self.id => {
-                self.claimed(cluster, from, updates, *stands);
+            (Body::Claimed(heard), _) if to == self.id => {
+                self.claimed(now, (cluster, from), updates, *heard);
             }
             (Body::Ping(_), Some(claim)) if to == self.id => {
                 self.introduced(now, from, cluster, claim);
@@ -79,16 +87,16 @@ impl Gossip {
         if held.name == claim.name && held.id != id {
             self.note_moved(now, &held, claim);
         }
-        let stands = now < self.foreign.stands_until;
+        let heard = self.heard(now);
         let (moved, members) = self.count_moved();
-        if !stands && 2 * moved > members {
+        if heard == 0 && 2 * moved > members {
             self.fatal(Fatal::Over { cluster, by: from, moved, members });
             return;
         }
-        if !stands {
+        if heard == 0 {
             self.event(Event::Disputed { cluster, by: from });
         }
-        self.send(from, id, Body::Claimed(stands), vec![held]);
+        self.send(from, id, Body::Claimed(heard), vec![held]);
     }
 
     /// Notes that the life of a member is over, since its name lives on in another cluster.
@@ -102,23 +110,31 @@ impl Gossip {
         }
     }
 
-    /// How many members live on in other clusters, and how many there are.
+    /// How many members live on in other clusters only, and how many there are.
     fn count_moved(&self) -> (usize, usize) {
         let members = || self.table.iter().filter(|member| member.state != State::Left);
         let later = |claim: &Member, member| claim.life(member) == Ordering::Greater;
-        let moved = members().filter(|member| {
+        let dead = members().filter(|member| !member.state.is_live());
+        let moved = dead.filter(|member| {
             self.foreign.moved.get(&member.name).is_some_and(|claim| later(claim, member))
         });
         (moved.count(), members().count())
     }
 
-    /// A member of another cluster counts us as a member of its own, and says whether it stands.
-    fn claimed(&mut self, cluster: ClusterId, by: SocketAddr, held: &[Member], stands: bool) {
+    /// A member of another cluster counts us as a member of its own. If that one stands, and no
+    /// fewer hear each other there than here, we are the mistake.
+    fn claimed(
+        &mut self,
+        now: Moment,
+        (cluster, by): (ClusterId, SocketAddr),
+        held: &[Member],
+        heard: u32,
+    ) {
         let ours = |held: &Member| self.is_us(&held.name) || held.peer == self.peer;
         if !held.first().is_some_and(ours) {
             return;
         }
-        if stands {
+        if heard > 0 && heard >= self.heard(now) {
             self.fatal(Fatal::ForeignCluster { cluster, by });
         } else {
             self.event(Event::Disputed { cluster, by });

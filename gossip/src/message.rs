@@ -57,9 +57,9 @@ pub(crate) enum Body {
     /// You are heard, and supported under this epoch unless it is zero, in answer to the heartbeat
     /// of that time.
     Support { sent: Moment, epoch: u64 },
-    /// My cluster, which is not yours, counts you as its member: the first update. Whether I hear
-    /// at least half of it.
-    Claimed(bool),
+    /// My cluster, which is not yours, counts you as its member: the first update. How many of it I
+    /// hear, myself included; zero if that is less than half.
+    Claimed(u32),
 }
 
 /// The founding of a cluster, as one of those without a cluster sees it.

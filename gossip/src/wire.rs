@@ -115,7 +115,7 @@ fn write_body(mut to: wire::datagram::Builder<'_>, body: &Body) {
             support.set_sent(sent.0);
             support.set_epoch(epoch);
         }
-        Body::Claimed(stands) => to.set_claimed(stands),
+        Body::Claimed(heard) => to.set_claimed(heard),
     }
 }
 
@@ -255,7 +255,7 @@ fn read_body(message: wire::datagram::Reader<'_>) -> Result<Body, Malformed> {
             let support = support?;
             Body::Support { sent: Moment(support.get_sent()), epoch: support.get_epoch() }
         }
-        Which::Claimed(stands) => Body::Claimed(stands),
+        Which::Claimed(heard) => Body::Claimed(heard),
     })
 }
 
@@ -462,7 +462,7 @@ mod tests {
             Body::Table,
             Body::Heartbeat { sent: Moment(u64::MAX), asks: true },
             Body::Support { sent: Moment(1), epoch: u64::MAX },
-            Body::Claimed(true),
+            Body::Claimed(u32::MAX),
         ]
     }
 

@@ -33,7 +33,8 @@ impl Node {
         );
         members.bonds = self.heartbeats.bonds().clone();
         self.write_off(&members, now);
-        self.gossip.stand_until(self.stands_until());
+        let (heard, until) = self.standing(now);
+        self.gossip.stand(heard, until);
         if members != *self.members {
             self.members = Arc::new(members);
             self.actions.push_back(NodeAction::Control(Control::Members(self.members.clone())));
@@ -74,9 +75,10 @@ impl Node {
         }
     }
 
-    /// Until when at least half of the members that count, this node among them, are known to hear
-    /// it. What is believed of them is no evidence: after a pause all seem alive.
-    fn stands_until(&self) -> Moment {
+    /// How many of the members that count hear this node, itself included, and until when they are
+    /// known to be at least half. What is believed of them is no evidence: after a pause all seem
+    /// alive.
+    fn standing(&self, now: Moment) -> (u32, Moment) {
         let me = self.gossip.me().id;
         let counts = |m: &&Member| m.state != State::Left && !self.written_off.contains(&m.id);
         let counted: Vec<_> = self.gossip.members().filter(counts).map(|m| m.id).collect();
@@ -84,10 +86,12 @@ impl Node {
         let mut answers: Vec<_> =
             others.filter_map(|id| self.heartbeats.answered_at(*id)).collect();
         answers.sort_unstable_by(|a, b| b.cmp(a));
-        match counted.len().div_ceil(2).checked_sub(2) {
+        let heard = 1 + answers.iter().filter(|sent| now < **sent + LEASE).count();
+        let until = match counted.len().div_ceil(2).checked_sub(2) {
             Some(last) => answers.get(last).map_or(Moment(0), |sent| *sent + LEASE),
             None => Moment::NEVER,
-        }
+        };
+        (heard as u32, until)
     }
 
     /// Notes who need not count any more, and says so if what is left is no majority.

@@ -266,7 +266,7 @@ pub mod datagram {
                         ::core::option::Option::None,
                     ),
                 )),
-                14 => ::core::result::Result::Ok(Claimed(self.reader.get_bool_field(0))),
+                14 => ::core::result::Result::Ok(Claimed(self.reader.get_data_field::<u32>(0))),
                 x => ::core::result::Result::Err(::capnp::NotInSchema(x)),
             }
         }
@@ -685,9 +685,9 @@ pub mod datagram {
             !self.builder.is_pointer_field_null(5)
         }
         #[inline]
-        pub fn set_claimed(&mut self, value: bool) {
+        pub fn set_claimed(&mut self, value: u32) {
             self.builder.set_data_field::<u16>(2, 14);
-            self.builder.set_bool_field(0, value);
+            self.builder.set_data_field::<u32>(0, value);
         }
         #[inline]
         pub fn which(self) -> ::core::result::Result<WhichBuilder<'a>, ::capnp::NotInSchema> {
@@ -741,7 +741,7 @@ pub mod datagram {
                         ::core::option::Option::None,
                     ),
                 )),
-                14 => ::core::result::Result::Ok(Claimed(self.builder.get_bool_field(0))),
+                14 => ::core::result::Result::Ok(Claimed(self.builder.get_data_field::<u32>(0))),
                 x => ::core::result::Result::Err(::capnp::NotInSchema(x)),
             }
         }
@@ -1086,11 +1086,11 @@ pub mod datagram {
             ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
             ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
             ::capnp::word(99, 108, 97, 105, 109, 101, 100, 0),
-            ::capnp::word(1, 0, 0, 0, 0, 0, 0, 0),
+            ::capnp::word(8, 0, 0, 0, 0, 0, 0, 0),
             ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
             ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
             ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
-            ::capnp::word(1, 0, 0, 0, 0, 0, 0, 0),
+            ::capnp::word(8, 0, 0, 0, 0, 0, 0, 0),
             ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
             ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
         ];
@@ -1115,7 +1115,7 @@ pub mod datagram {
                 16 => <crate::gossip_capnp::ranges::Owned as ::capnp::introspect::Introspect>::introspect(),
                 17 => <crate::gossip_capnp::heartbeat::Owned as ::capnp::introspect::Introspect>::introspect(),
                 18 => <crate::gossip_capnp::support::Owned as ::capnp::introspect::Introspect>::introspect(),
-                19 => <bool as ::capnp::introspect::Introspect>::introspect(),
+                19 => <u32 as ::capnp::introspect::Introspect>::introspect(),
                 _ => ::capnp::introspect::panic_invalid_field_index(index),
             }
         }
@@ -1156,7 +1156,7 @@ pub mod datagram {
         Ranges(A4),
         Heartbeat(A5),
         Support(A6),
-        Claimed(bool),
+        Claimed(u32),
     }
     pub type WhichReader<'a> = Which<
         ::capnp::Result<crate::gossip_capnp::ack::Reader<'a>>,

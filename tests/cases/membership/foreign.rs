@@ -61,7 +61,7 @@ fn a_stale_node_of_a_cluster_that_is_over_stops_alone() {
         let stale = world.rng.random_range(0..3);
         let pause = world.rng.random_range(30..90);
         world.pause(stale, seconds(pause));
-        world.set_stands(stale, false);
+        world.set_heard(stale, 0);
         let others: Vec<usize> = (0..3).filter(|index| *index != stale).collect();
         for index in &others {
             world.crash(*index);
@@ -99,7 +99,7 @@ fn where_nobody_stands_nobody_stops_before_a_half_is_back() {
         };
         assert!(world.run_until(seconds(60), fails));
         for index in [1, 2] {
-            world.set_stands(index, false);
+            world.set_heard(index, 0);
         }
         let seeds = std::mem::take(&mut world.nodes[2].seeds);
         world.start(2, Start::Create(ClusterId(5)));
@@ -114,11 +114,43 @@ fn where_nobody_stands_nobody_stops_before_a_half_is_back() {
         world.start(0, WAITS);
         let back = |world: &World| world.gossip(0).cluster() == world.gossip(1).cluster();
         assert!(world.run_until(seconds(30), back), "the dead one does not come back");
-        world.set_stands(1, true);
+        world.set_heard(1, 2);
         let yields = |world: &World| world.nodes[2].events.iter().any(is_fatal);
         assert!(world.run_until(seconds(60), yields), "two clusters for ever");
         assert_eq!(world.count(is_fatal), 1);
         world.nodes[2].seeds = seeds;
+    });
+}
+
+/// A member was created into a cluster of its own by mistake, a newcomer came in there, and then the
+/// member went back. What is left of that cluster does not end it.
+#[test]
+fn the_rest_of_a_small_cluster_ends_nobody_who_went_back_to_a_larger_one() {
+    for_seeds("the_rest_of_a_small_cluster_ends_nobody_who_went_back", 0..64, |seed| {
+        let mut world = World::cluster(seed, 3, 0.05);
+        world.crash(0);
+        // The mistake goes unnoticed for a while.
+        for index in [1, 2] {
+            world.set_heard(index, 0);
+        }
+        let seeds = std::mem::take(&mut world.nodes[0].seeds);
+        world.start(0, Start::Create(ClusterId(5)));
+        let astray = world.add("astray", &[address(1)]);
+        world.start(astray, WAITS);
+        let came = |world: &World| world.gossip(astray).members().count() == 2;
+        assert!(world.run_until(seconds(30), came), "it does not come in");
+        world.crash(0);
+        world.nodes[0].seeds = seeds;
+        for index in [0, 1, 2] {
+            world.set_heard(index, 3);
+        }
+        world.start(0, WAITS);
+        let back = |world: &World| world.gossip(0).cluster() == world.gossip(1).cluster();
+        assert!(world.run_until(seconds(30), back), "it does not come back");
+        world.run(seconds(60));
+        assert_eq!(world.count(is_fatal), 0, "somebody stopped");
+        let is_dispute = |event: &Event| matches!(event, Event::Disputed { .. });
+        assert!(world.nodes[0].events.iter().any(is_dispute), "nobody says anything");
     });
 }
 

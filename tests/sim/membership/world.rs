@@ -42,8 +42,8 @@ pub struct Node {
     pub keys: Option<Keys>,
     /// Versions of the protocol that it speaks.
     pub protocol: (u16, u16),
-    /// It hears half of its cluster.
-    stands: bool,
+    /// Members that it hears: zero if they are less than half.
+    heard: u32,
     /// Nothing runs before then; datagrams wait.
     paused_until: Moment,
     /// When the pause ends it runs its timers before it reads, as a process may that does not
@@ -136,7 +136,7 @@ impl World {
             events: Vec::new(),
             keys: self.keys.clone(),
             protocol: PROTOCOL,
-            stands: true,
+            heard: 1,
             paused_until: Moment(0),
             timers_first: false,
             due: Moment::NEVER,
@@ -171,7 +171,7 @@ impl World {
         let gossip = Gossip::new(me, start, self.config.clone(), self.now, seed);
         let gossip = node.gossip.insert(gossip.expect("the case's configuration is valid"));
         gossip.set_keys(node.keys.clone());
-        gossip.stand_until(if node.stands { Moment::NEVER } else { Moment(0) });
+        gossip.stand(node.heard, Moment::NEVER);
         gossip.set_seeds(&node.seeds);
         node.events.clear();
         self.settle(index);
@@ -206,11 +206,12 @@ impl World {
         self.nodes[index].paused_until > self.now
     }
 
-    /// Whether a node hears half of its cluster, which is the caller's to say.
-    pub fn set_stands(&mut self, index: usize, stands: bool) {
-        self.nodes[index].stands = stands;
+    /// How many members a node hears, zero if they are less than half: which is the caller's to
+    /// say.
+    pub fn set_heard(&mut self, index: usize, heard: u32) {
+        self.nodes[index].heard = heard;
         if let Some(gossip) = &mut self.nodes[index].gossip {
-            gossip.stand_until(if stands { Moment::NEVER } else { Moment(0) });
+            gossip.stand(heard, Moment::NEVER);
         }
     }
 
