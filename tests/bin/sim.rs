@@ -193,7 +193,7 @@ mod tests {
     #[test]
     fn the_smallest_cluster_gives_figures() {
         let options = options("--nodes 2 --seeds 1 --minutes 1 --partition").unwrap();
-        for row in report::rows(&Plan { apart: Duration::from_secs(60), ..plan(&options) }) {
+        for row in report::rows(&Plan { apart: Duration::from_mins(1), ..plan(&options) }) {
             assert!(!row.figures.contains("NaN") && !row.figures.contains("inf"), "{row:?}");
         }
     }

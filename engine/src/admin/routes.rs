@@ -197,8 +197,8 @@ const NO_MAJORITY: &str = "may only be cut off from this node, which sees no maj
 const NOT_DEAD: &str = "is not dead: let it leave, or stop it and ask again when `piccolo members` \
                         shows it dead, some 5 s later, or up to some 20 s if several stop at once";
 
-const NOT_DEAD_YET: &str = "is not dead yet, but suspect: ask again when `piccolo members` shows it \
-                            dead, within some 5 s, or up to some 20 s if several went at once";
+const NOT_DEAD_YET: &str = "is not dead yet, but suspect: ask again when `piccolo members` shows \
+                            it dead, within some 5 s, or up to some 20 s if several went at once";
 
 fn remove(encoded: &str, query: Option<&str>, status: &Status, requests: &Requests) -> Reply {
     let name = percent_decoded(encoded).and_then(|name| String::from_utf8(name).ok());
