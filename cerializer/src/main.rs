@@ -1,6 +1,5 @@
 //! The program `cerializer`.
 #![forbid(unsafe_code)]
-#![expect(clippy::print_stderr, reason = "a program of the command line says what is wrong")]
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -36,12 +35,15 @@ fn main() -> ExitCode {
 fn print(text: &str) -> ExitCode {
     match std::io::stdout().write_all(text.as_bytes()) {
         Ok(()) => ExitCode::SUCCESS,
+        // `cerializer --help | head -1` is no error.
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => fail(&format!("cannot print: {error}"), 1),
     }
 }
 
 /// Says what is wrong in one line.
 fn fail(message: &str, code: u8) -> ExitCode {
-    eprintln!("cerializer: {message}");
+    // If standard error is closed there is nobody to tell.
+    std::io::stderr().write_all(format!("cerializer: {message}\n").as_bytes()).unwrap_or_default();
     ExitCode::from(code)
 }

@@ -13,6 +13,7 @@ pub mod config;
 pub mod io;
 pub mod keyspace;
 pub mod node;
+mod plural;
 pub mod resp;
 mod seldom;
 pub mod shard;

@@ -1,6 +1,5 @@
 //! The program `piccolo`: a node, a cluster to try, and questions to a running node.
 #![forbid(unsafe_code)]
-#![expect(clippy::print_stderr, reason = "a program of the command line says what is wrong")]
 
 use std::io::{Stdout, Write};
 use std::process::ExitCode;
@@ -21,7 +20,7 @@ fn main() -> ExitCode {
             return done(write!(out, "{asked}").map_err(CliError::Output));
         }
         Err(none) if none.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-            eprint!("{none}");
+            say(&none.to_string());
             return ExitCode::from(ConfigError::EXIT_CODE);
         }
         Err(wrong) => {
@@ -88,6 +87,12 @@ fn serve(flags: ServeFlags, out: &mut Stdout) -> ExitCode {
 
 /// Says what is wrong in one line.
 fn fail(message: &str, code: u8) -> ExitCode {
-    eprintln!("piccolo: {message}");
+    say(&format!("piccolo: {message}\n"));
     ExitCode::from(code)
+}
+
+/// Writes to standard error. If that is closed, as in `piccolo members 2>&1 | head -0`, nobody is
+/// there to be told, and the exit code says enough.
+fn say(text: &str) {
+    std::io::stderr().write_all(text.as_bytes()).unwrap_or_default();
 }

@@ -108,8 +108,8 @@ impl Keys {
         self.keys.first().map_or([0; MAC_BYTES], |key| mac(key, purpose, message))
     }
 
-    /// Something to tell each key by that does not show it, as 8 hexadecimal digits; equal keys have
-    /// equal ones, on every node.
+    /// Something to tell each key by that does not show it, as 8 hexadecimal digits; equal keys
+    /// have equal ones, on every node.
     pub fn fingerprints(&self) -> Vec<String> {
         let of = |key| {
             let [a, b, c, d, ..] = mac(key, FINGERPRINT, b"piccolo key fingerprint");

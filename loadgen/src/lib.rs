@@ -5,7 +5,6 @@
 //! judges is pure: schedules, distributions, and the registers of `verify`.
 
 #![forbid(unsafe_code)]
-#![expect(clippy::print_stderr, reason = "a program of the command line says what is wrong")]
 
 mod bench;
 mod cli;
@@ -24,7 +23,7 @@ mod target;
 mod values;
 mod verify;
 
-use std::io::{Write, stdout};
+use std::io::{Write, stderr, stdout};
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
@@ -45,7 +44,7 @@ pub fn run() -> ExitCode {
             return done(write!(stdout(), "{asked}").map_err(LoadError::Output));
         }
         Err(none) if none.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-            eprint!("{none}");
+            say(&none.to_string());
             return ExitCode::from(error::USAGE);
         }
         Err(wrong) => return done(Err(LoadError::Usage(one_line(&wrong)))),
@@ -70,10 +69,15 @@ fn done(outcome: Result<(), LoadError>) -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(error) => {
-            eprintln!("loadgen: {error}");
+            say(&format!("loadgen: {error}\n"));
             error.exit_code()
         }
     }
+}
+
+/// Writes to standard error. If that is closed there is nobody to tell.
+fn say(text: &str) {
+    stderr().write_all(text.as_bytes()).unwrap_or_default();
 }
 
 fn bench_once(plan: &Plan, format: Format, out: &mut dyn Write) -> Result<(), LoadError> {

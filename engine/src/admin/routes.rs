@@ -197,6 +197,12 @@ pub(crate) const FORCE: &str = "force=true";
 const NO_MAJORITY: &str = "may only be cut off from this node, which sees no majority of the \
                            members: ask one that does, or say --force (?force=true) if it is gone";
 
+const NOT_DEAD: &str = "is not dead: let it leave, or stop it and ask again when `piccolo members` \
+                        shows it dead, some 5 s later, or up to some 20 s if several stop at once";
+
+const NOT_DEAD_YET: &str = "is not dead yet, but suspect: ask again when `piccolo members` shows \
+                            it dead, within some 5 s, or up to some 20 s if several went at once";
+
 fn remove(encoded: &str, query: Option<&str>, status: &Status, requests: &Requests) -> Reply {
     let name = percent_decoded(encoded).and_then(|name| String::from_utf8(name).ok());
     let member = status.members.iter().find(|member| Some(&member.name) == name.as_ref());
@@ -206,9 +212,8 @@ fn remove(encoded: &str, query: Option<&str>, status: &Status, requests: &Reques
         }
         Some(MemberState::Dead) => None,
         Some(MemberState::Left) => Some((StatusCode::CONFLICT, "has left already")),
-        Some(_) => {
-            Some((StatusCode::CONFLICT, "is not dead: let it leave, or stop it and wait some 5 s"))
-        }
+        Some(MemberState::Suspect) => Some((StatusCode::CONFLICT, NOT_DEAD_YET)),
+        Some(_) => Some((StatusCode::CONFLICT, NOT_DEAD)),
         None => Some((StatusCode::NOT_FOUND, "is no member: see `piccolo members`")),
     };
     let name = name.unwrap_or_else(|| encoded.to_owned());

@@ -269,6 +269,12 @@ fn only_the_dead_are_removed() {
         assert_eq!(admin.ask("GET", &path).status, 405, "{name}");
     }
     assert_eq!(admin.requests.pop(), None);
+    for (name, why) in [("anna", "stop it and ask again"), ("slow", "is not dead yet, but suspect")]
+    {
+        let refused = admin.ask("DELETE", &format!("/v1/cluster/members/{name}")).body;
+        let text = String::from_utf8_lossy(&refused);
+        assert!(text.contains(why) && text.contains("up to some 20 s"), "{text}");
+    }
     assert_eq!(admin.ask("DELETE", "/v1/cluster/members/a%2Fb").status, 202);
     assert_eq!(admin.requests.pop(), Some(AdminRequest::Remove("a/b".into())));
     let members = vec![member("ben", MemberState::Dead)];

@@ -19,6 +19,7 @@ use super::error::CliError;
 use super::http;
 use crate::config::Pin;
 use crate::config::value::level;
+use crate::plural::counted;
 
 /// Nodes at most: more say nothing that these do not, and each takes three ports.
 const NODES_MAX: i64 = 32;
@@ -234,7 +235,8 @@ impl Cluster {
 
     /// Says where the nodes are and what to try.
     fn greet(&self, out: &mut dyn Write) -> std::io::Result<()> {
-        writeln!(out, "{} nodes are ready:\n", self.ports.len())?;
+        let ready = counted(self.ports.len(), "node is ready", "nodes are ready");
+        writeln!(out, "{ready}:\n")?;
         for (child, ports) in self.children.iter().zip(&self.ports) {
             writeln!(
                 out,

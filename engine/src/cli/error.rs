@@ -3,6 +3,8 @@
 use std::io;
 use std::net::SocketAddr;
 
+use crate::plural::counted;
+
 /// Why a command did not do what it was asked to. Each is one line for the person who asked.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -37,8 +39,9 @@ pub enum CliError {
     },
     /// The node is still on its way out.
     #[error(
-        "{name} has still {slots} slots to hand over after {seconds} seconds; it goes on by \
-         itself (see `piccolo members`)"
+        "{name} has still {} to hand over after {}; it goes on by itself (see `piccolo members`)",
+        counted(*slots as usize, "slot", "slots"),
+        counted(*seconds as usize, "second", "seconds")
     )]
     StillLeaving {
         /// Name of the node.
@@ -92,7 +95,10 @@ pub enum CliError {
         reason: String,
     },
     /// There are not enough ports above the base port.
-    #[error("--base-port {base_port}: {nodes} nodes need ports up to {last}: give a lower one")]
+    #[error(
+        "--base-port {base_port}: {} ports up to {last}: give a lower one",
+        counted((*nodes).into(), "node needs", "nodes need")
+    )]
     PortsEnd {
         /// As given.
         base_port: u16,

@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use crate::plural::counted;
+
 /// Why a configuration was refused. Always the operator's to mend: print the one line, exit with
 /// [`ConfigError::EXIT_CODE`]; nothing was opened or started.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -81,8 +83,9 @@ pub enum ConfigError {
     /// `--expect` is not more than half of the list given to `--join`: two halves could each
     /// create a cluster.
     #[error(
-        "--expect {expect} is not more than half of the {seeds} addresses of --join: give at \
-         least {}, or two halves could each create a cluster",
+        "--expect {expect} is not more than half of the {} of --join: give at least {}, or two \
+         halves could each create a cluster",
+        counted(*seeds, "address", "addresses"),
         .seeds / 2 + 1
     )]
     ExpectTooFew {
@@ -93,8 +96,9 @@ pub enum ConfigError {
     },
     /// `--expect` is more than all nodes that the list given to `--join` names: never to be had.
     #[error(
-        "--expect {expect} is more than the {seeds} addresses of --join, which name every node \
-         that starts a cluster, this one too: give at most {seeds}, or add those that are missing"
+        "--expect {expect} is more than the {} of --join, which is to name every node that starts \
+         a cluster, this one too: give at most {seeds}, or add those that are missing",
+        counted(*seeds, "address", "addresses")
     )]
     ExpectTooMany {
         /// What was given.
@@ -201,8 +205,9 @@ pub enum ConfigError {
     },
     /// A list of cores that does not fit the number of shards.
     #[error(
-        "--pin names {cores} cores for {shards} shards: name one core per shard, or leave \
-         --shards out"
+        "--pin names {} for {}: name one core per shard, or leave --shards out",
+        counted(*cores, "core", "cores"),
+        counted((*shards).into(), "shard", "shards")
     )]
     CoresForShards {
         /// Cores in `--pin`.

@@ -100,8 +100,8 @@ fn expect_is_more_than_half_of_the_list() {
 fn expect_is_at_most_the_whole_list() {
     assert_eq!(
         refusal("--join a:1,b:1,c:1 --expect 4"),
-        "--expect 4 is more than the 3 addresses of --join, which name every node that starts a \
-         cluster, this one too: give at most 3, or add those that are missing"
+        "--expect 4 is more than the 3 addresses of --join, which is to name every node that \
+         starts a cluster, this one too: give at most 3, or add those that are missing"
     );
     assert!(matches!(config("--join a:1,b:1 --expect 2").start, Start::Join { .. }));
 }
@@ -201,7 +201,9 @@ fn numbers_have_their_range() {
 fn a_core_list_fits_the_shards() {
     assert_eq!(config("--create --pin 0,2").shards.get(), 2);
     assert_eq!(config("--create --pin off --shards 7").shards.get(), 7);
-    assert!(refusal("--create --pin 0,2 --shards 3").starts_with("--pin names 2 cores for 3"));
+    assert!(
+        refusal("--create --pin 0,2 --shards 3").starts_with("--pin names 2 cores for 3 shards")
+    );
     assert!(refusal("--create --pin 1,1").starts_with("--pin names core 1 twice"));
 }
 

@@ -24,7 +24,7 @@ pub(super) fn address(text: &str) -> Result<SocketAddr, &'static str> {
 }
 
 /// Reads a level of the log.
-pub fn level(text: &str) -> Result<LevelFilter, &'static str> {
+pub(crate) fn level(text: &str) -> Result<LevelFilter, &'static str> {
     text.parse().map_err(|_| "write off, error, warn, info, debug or trace, such as info")
 }
 

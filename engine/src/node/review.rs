@@ -8,6 +8,7 @@ use piccolo_ring::placement::{Candidate, Placement};
 use piccolo_schema::time::Moment;
 
 use super::{Node, NodeAction, QUIET, QUIET_MAX};
+use crate::plural::counted;
 use crate::shard::{Control, Members, NodeView, PeerView, Wish};
 use crate::support::{Bonds, LEASE};
 
@@ -118,12 +119,7 @@ impl Node {
         if members.majority || absent == 0 {
             self.told_of_minority = false;
         } else if !std::mem::replace(&mut self.told_of_minority, true) {
-            self.actions.push_back(NodeAction::Warn(format!(
-                "{absent} members are gone, and those seen are no majority: slots that only the \
-                 former held stay away until more than half of all are seen; start those that are \
-                 gone again under their names, or, once they cannot come back nor be cut off \
-                 only, give them up with `piccolo remove --force NAME`"
-            )));
+            self.actions.push_back(NodeAction::Warn(minority(absent)));
         }
     }
 
@@ -158,6 +154,22 @@ impl Node {
     }
 }
 
+/// What the operator is told when so many members are gone that the others are no majority.
+fn minority(absent: usize) -> String {
+    let gone = counted(absent, "member is gone", "members are gone");
+    let what_to_do = if absent == 1 {
+        "held stay away until more than half of all are seen; start it again under its name, or, \
+         once it cannot come back nor be cut off only, give it up"
+    } else {
+        "held stay away until more than half of all are seen; start those that are gone again \
+         under their names, or, once they cannot come back nor be cut off only, give them up"
+    };
+    format!(
+        "{gone}, and those seen are no majority: slots that only the former {what_to_do} with \
+         `piccolo remove --force NAME`"
+    )
+}
+
 fn node_view(member: &Member) -> NodeView {
     NodeView {
         id: member.id,
@@ -169,5 +181,20 @@ fn node_view(member: &Member) -> NodeView {
         zone: member.zone.clone(),
         weight: member.weight,
         shards: member.shards,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_member_that_is_gone_is_no_crowd() {
+        let one = minority(1);
+        assert!(one.starts_with("1 member is gone, and those seen are no majority"), "{one}");
+        assert!(one.contains("start it again under its name"), "{one}");
+        let two = minority(2);
+        assert!(two.starts_with("2 members are gone"), "{two}");
+        assert!(two.contains("under their names"), "{two}");
     }
 }

@@ -264,11 +264,10 @@ impl Shard {
             }
         }
         if let (Some(first), Some(last)) = (lost.first(), lost.last()) {
-            self.actions.push_back(Action::Warn(format!(
-                "DATA LOST: shard {} had {} slots, {first} and {last} among them, whose only copy \
-                 was on nodes that are gone; they begin anew here, empty",
+            self.actions.push_back(Action::Warn(data_lost(
                 self.index,
-                lost.len()
+                lost.len(),
+                (*first, *last),
             )));
         }
         for slot in lost {
@@ -308,5 +307,35 @@ impl Shard {
             return now;
         }
         self.resumed + RESUME
+    }
+}
+
+/// What the operator is told of slots that begin anew, the first and the last of them named.
+fn data_lost(shard: u16, count: usize, (first, last): (Slot, Slot)) -> String {
+    let (had, they) = if count == 1 {
+        (format!("slot {first}"), "it begins")
+    } else {
+        (format!("{count} slots, {first} and {last} among them,"), "they begin")
+    };
+    format!(
+        "DATA LOST: shard {shard} had {had} whose only copy was on nodes that are gone; {they} \
+         anew here, empty"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_slot_that_is_lost_is_no_crowd() {
+        let slot = |number| Slot::new(number).unwrap();
+        assert_eq!(
+            data_lost(3, 1, (slot(7), slot(7))),
+            "DATA LOST: shard 3 had slot 7 whose only copy was on nodes that are gone; it begins \
+             anew here, empty"
+        );
+        let two = data_lost(3, 2, (slot(7), slot(9)));
+        assert!(two.contains("had 2 slots, 7 and 9 among them, whose"), "{two}");
     }
 }

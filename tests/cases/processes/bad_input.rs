@@ -2,7 +2,7 @@
 
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use crate::harness::process::{MARK, folder, piccolo};
@@ -217,6 +217,27 @@ fn wrong_command_lines_say_what_to_do_in_one_line() {
     let mut no_core = Command::new(piccolo());
     no_core.args(["serve", "--create", "--pin", "100000"]);
     refuses(no_core, "core 100000");
+}
+
+/// As in `piccolo members 2>&1 | head -0`: no panic, and the exit code that belongs to it.
+#[test]
+fn a_closed_pipe_ends_a_command_quietly() {
+    let nobody = ["--admin", "127.0.0.1:1"];
+    for (arguments, code) in [
+        (&["--help"][..], 0),
+        (&["serve", "--create", "--print-config"], 0),
+        (&[], 2),
+        (&["serve"], 2),
+        (&["members", "--no-such-flag"], 2),
+        (&["members", nobody[0], nobody[1]], 1),
+    ] {
+        let (reader, writer) = std::io::pipe().expect("the system has pipes");
+        drop(reader);
+        let mut command = Command::new(piccolo());
+        command.args(arguments).stdout(writer.try_clone().unwrap()).stderr(writer);
+        let status = command.stdin(Stdio::null()).status().unwrap();
+        assert_eq!(status.code(), Some(code), "piccolo {arguments:?} ended with {status}");
+    }
 }
 
 #[test]
