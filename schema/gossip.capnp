@@ -25,7 +25,8 @@ struct Datagram {
     ranges @16 :Ranges;    # we do not hold the same: where do we differ
     heartbeat @17 :Heartbeat;
     support @18 :Support;  # answers a heartbeat
-    claimed @19 :UInt32;   # we count you as ours, see the first update; members that we hear, 0: not half
+    claimed @19 :UInt32;   # we count you as ours, see the first update; of us we hear so many,
+                           # 0: less than half
   }
 }
 

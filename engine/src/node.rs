@@ -18,6 +18,7 @@ use piccolo_gossip::{
 use piccolo_schema::ids::{ClusterId, NodeId};
 use piccolo_schema::time::Moment;
 
+use crate::plural::counted;
 use crate::seldom::Seldom;
 use crate::shard::{Control, Members, Wish};
 use crate::support::{Bonds, Heartbeat, Heartbeats};
@@ -194,13 +195,17 @@ impl Node {
         } else if self.leaving {
             Some("leaving".into())
         } else if unrouted > 0 {
-            Some(format!("{unrouted} slots without a known leader"))
+            Some(format!("{} without a known leader", counted(unrouted as usize, "slot", "slots")))
         } else if self.gossip.me().said != State::Alive {
             Some("joining".into())
         } else if !self.wish.settled {
             Some("members have changed a moment ago".into())
         } else if missing > 0 {
-            Some(format!("{missing} slots are still to move here"))
+            Some(counted(
+                missing as usize,
+                "slot is still to move here",
+                "slots are still to move here",
+            ))
         } else {
             None
         }
@@ -350,8 +355,9 @@ impl Node {
         let slots = self.observed.replicas;
         if slots > 0 && !self.stopped {
             self.actions.push_back(NodeAction::Warn(format!(
-                "no other member is there to take the {slots} slots that this node holds: their \
-                 keys are lost with it"
+                "no other member is there to take what this node holds, {}: the keys are lost \
+                 with it",
+                counted(slots as usize, "slot", "slots")
             )));
         }
         self.depart(now);

@@ -9,6 +9,7 @@ use super::deadline::{Deadline, pause};
 use super::error::CliError;
 use super::{AskFlags, Output, http, write_json};
 use crate::admin::status::{MemberState, Status};
+use crate::plural::counted;
 
 /// How often the node is asked how far it is.
 const ASK_EVERY: Duration = Duration::from_millis(200);
@@ -50,9 +51,14 @@ pub fn run(flags: &LeaveFlags, out: &mut dyn Write) -> Result<(), CliError> {
         let slots = status.slots_led();
         if table && told != Some(slots) {
             told = Some(slots);
-            writeln!(out, "{}: {slots} slots to hand over", status.name)
-                .and_then(|()| out.flush())
-                .map_err(CliError::Output)?;
+            writeln!(
+                out,
+                "{}: {} to hand over",
+                status.name,
+                counted(slots as usize, "slot", "slots")
+            )
+            .and_then(|()| out.flush())
+            .map_err(CliError::Output)?;
         }
         pause(ASK_EVERY);
     }

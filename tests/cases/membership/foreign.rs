@@ -122,8 +122,8 @@ fn where_nobody_stands_nobody_stops_before_a_half_is_back() {
     });
 }
 
-/// A member was created into a cluster of its own by mistake, a newcomer came in there, and then the
-/// member went back. What is left of that cluster does not end it.
+/// A member was created into a cluster of its own by mistake, a newcomer came in there, and then
+/// the member went back. What is left of that cluster does not end it.
 #[test]
 fn the_rest_of_a_small_cluster_ends_nobody_who_went_back_to_a_larger_one() {
     for_seeds("the_rest_of_a_small_cluster_ends_nobody_who_went_back", 0..64, |seed| {
