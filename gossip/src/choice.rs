@@ -33,6 +33,17 @@ impl Gossip {
         self.choice.map_or(ClusterId::NONE, |choice| choice.cluster)
     }
 
+    /// The choice, while the cluster is heard of.
+    fn chosen(&self, now: Moment) -> Option<Choice> {
+        let silence = self.config.founder_silence;
+        self.choice.filter(|choice| now.since(choice.heard) < silence)
+    }
+
+    /// Whether there is a cluster to come into, so that none is to be founded.
+    pub(crate) fn has_chosen(&self, now: Moment) -> bool {
+        self.chosen(now).is_some()
+    }
+
     /// Whether a datagram of a cluster speaks to us: to this life, or about our name. Pings to
     /// others that had our address before do not.
     pub(crate) fn is_meant(&self, to: NodeId, updates: &[Member]) -> bool {
@@ -68,9 +79,8 @@ impl Gossip {
         (by, id): (SocketAddr, NodeId),
         cluster: ClusterId,
     ) -> bool {
-        let silence = self.config.founder_silence;
         let named = self.seeds.contains(&by);
-        let chosen = self.choice.filter(|choice| now.since(choice.heard) < silence);
+        let chosen = self.chosen(now);
         match chosen.filter(|choice| choice.cluster != cluster) {
             Some(other) if other.named && named => {
                 self.renounce(now, other);
@@ -94,5 +104,54 @@ impl Gossip {
         let me = vec![self.me().clone()];
         self.send(choice.by, choice.id, Body::Gossip, me);
         self.cluster = ClusterId::NONE;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::member::tests::seeking;
+    use std::time::Duration;
+
+    const BY: ([u8; 4], u16) = ([10, 0, 0, 9], 7380);
+
+    /// Whoever has heard of a cluster waits for it to let it in, and does not found another one
+    /// meanwhile; but not for ever.
+    #[test]
+    fn nothing_is_founded_while_a_cluster_is_heard_of() {
+        let mut gossip = seeking("me");
+        gossip.expect = 1;
+        let by = (SocketAddr::from(BY), NodeId(9));
+        gossip.hear_of_a_cluster(Moment(1), by, ClusterId(7));
+        let end = Moment(1) + gossip.config.founder_silence;
+        let mut now = Moment(1);
+        while now < end {
+            gossip.advance(now);
+            assert!(!gossip.cluster().is_some(), "after {now:?}");
+            now = now + Duration::from_millis(100);
+        }
+        gossip.advance(now + gossip.config.join_retry * 2);
+        assert!(gossip.cluster().is_some(), "it waits for ever");
+    }
+
+    /// What the operator named comes before what was heard of in passing, and not the other way.
+    #[test]
+    fn seeds_come_before_hearsay() {
+        let (seed, passer) = ((SocketAddr::from(BY), NodeId(9)), ([10, 0, 0, 8], 7380));
+        let passer = (SocketAddr::from(passer), NodeId(8));
+        for first in [seed, passer] {
+            let mut gossip = seeking("me");
+            gossip.set_seeds(&[seed.0]);
+            for by in [first, seed, passer] {
+                gossip.choose(Moment(1), by, ClusterId(by.1.0));
+            }
+            assert_eq!(gossip.wanted(), ClusterId(9));
+        }
+        let mut gossip = seeking("me");
+        gossip.set_seeds(&[seed.0, passer.0]);
+        for by in [seed, passer] {
+            gossip.choose(Moment(1), by, ClusterId(by.1.0));
+        }
+        assert_eq!(gossip.phase, Phase::Stopped, "both are named");
     }
 }

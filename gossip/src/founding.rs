@@ -162,7 +162,7 @@ impl Gossip {
     pub(crate) fn found_step(&mut self, now: Moment) -> bool {
         let Phase::Seeking { since } = self.phase else { return false };
         // Whoever forms a cluster must first have given an existing one time to answer.
-        if self.expect == 0 || now.since(since) < self.config.create_wait {
+        if self.expect == 0 || now.since(since) < self.config.create_wait || self.has_chosen(now) {
             return false;
         }
         let opened = self.open_ballot(now);
