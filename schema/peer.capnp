@@ -134,6 +134,7 @@ struct Ack {
   last @0 :Version;
   member @1 :Bool;         # the sender holds a replica
   epoch @2 :UInt64;        # under which the sender's node supports the receiver's
+  config @3 :UInt32;       # version of the config that the sender knows
 }
 
 struct Canvass {

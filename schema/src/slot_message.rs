@@ -41,6 +41,8 @@ pub enum Body {
         member: bool,
         /// Under which the sender's node supports the receiver's.
         epoch: u64,
+        /// Version of the config that the follower knows.
+        config: u32,
     },
     /// Leader to learner: a snapshot begins.
     Open {

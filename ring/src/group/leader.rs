@@ -5,7 +5,7 @@ use piccolo_schema::slot_message::{Body, Change, ChangeKind, Config, Records};
 use piccolo_schema::time::Moment;
 
 use super::backlog::Backlog;
-use super::progress::{Progress, Stage};
+use super::progress::{Progress, Stage, Standing};
 use super::transfer::Transfer;
 use super::{Effect, Group, Lane, Role, Support};
 
@@ -159,7 +159,8 @@ impl Group {
         if let Role::Leader(reign) = &mut self.role {
             for node in config.voters.iter().chain(&config.learners) {
                 if *node != self.me && reign.find(*node).is_none() {
-                    let lacks = Progress { stage: Stage::Lacks, ..Progress::asked(*node) };
+                    let (stage, admitted) = (Stage::Lacks, config.version);
+                    let lacks = Progress { stage, admitted, ..Progress::asked(*node) };
                     reign.followers.push(lacks);
                 }
             }
@@ -173,23 +174,29 @@ impl Group {
     pub(super) fn receive_ack(
         &mut self,
         from: NodeId,
-        last: Version,
-        epoch: Option<u64>,
+        standing: Option<Standing>,
         out: &mut Vec<Effect>,
     ) {
         let (term, current, committed) = (self.term, self.last, self.committed);
         let Role::Leader(reign) = &mut self.role else { return };
         let Some(progress) = reign.followers.iter_mut().find(|p| p.node == from) else {
-            if epoch.is_some() {
+            if standing.is_some() {
                 self.place(from, out);
             }
             return;
         };
-        let Some(epoch) = epoch else {
+        let Some(Standing { last, epoch, config }) = standing else {
             // It refused the snapshot or forgot the slot: again, when the caller gets to it.
             (progress.stage, progress.acked) = (Stage::Lacks, Version::ZERO);
             return;
         };
+        if config < progress.admitted {
+            // Said by a replica of an earlier config, which may be dropped by now.
+            if progress.stage == Stage::Asked {
+                progress.stage = Stage::Lacks;
+            }
+            return;
+        }
         if last.term == term {
             progress.epoch = Some(epoch);
         }
@@ -209,8 +216,9 @@ impl Group {
                     if last == current { Some(Vec::new()) } else { reign.backlog.after(last) };
                 match missing {
                     Some(changes) => {
-                        let epoch = progress.epoch;
-                        *progress = Progress { epoch, ..Progress::follows_from(from, last) };
+                        let Progress { epoch, admitted, .. } = *progress;
+                        let follows = Progress::follows_from(from, last);
+                        *progress = Progress { admitted, epoch, ..follows };
                         progress.sent = current;
                         if !changes.is_empty() {
                             let body = Body::Append { prev: last, committed, changes };

@@ -38,6 +38,7 @@ use election::Candidacy;
 use leader::Reign;
 use piccolo_schema::ids::{Era, NodeId, Slot, Term, Version};
 use piccolo_schema::slot_message::{Body, Change, ChangeKind, Config, Route, SlotMessage};
+use progress::Standing;
 use support::Acknowledged;
 use transfer::Resigned;
 
@@ -50,7 +51,7 @@ pub const ANY_RING: u64 = 0;
 const REVIVAL_TERMS: u32 = 256;
 
 /// The answer of one who holds no replica.
-const NOT_HELD: Body = Body::Ack { last: Version::ZERO, member: false, epoch: 0 };
+const NOT_HELD: Body = Body::Ack { last: Version::ZERO, member: false, epoch: 0, config: 0 };
 
 /// One replica of one slot.
 #[derive(Debug)]
@@ -258,8 +259,8 @@ impl Group {
                 self.receive_append(from, prev, committed, changes, out);
                 self.answer(from, support, out);
             }
-            Body::Ack { last, member, epoch } => {
-                self.receive_ack(from, last, member.then_some(epoch), out);
+            Body::Ack { last, member, epoch, config } => {
+                self.receive_ack(from, member.then_some(Standing { last, epoch, config }), out);
             }
             Body::Open { snapshot, ring: theirs } => {
                 let agreed = theirs == ring || theirs == ANY_RING;
@@ -345,7 +346,8 @@ impl Group {
         {
             acknowledged.epoch = acknowledged.epoch.max(epoch);
         }
-        let body = Body::Ack { last: self.last, member: true, epoch };
+        let config = self.config.version;
+        let body = Body::Ack { last: self.last, member: true, epoch, config };
         self.send(to, Lane::Ordinary, body, out);
     }
 

@@ -22,6 +22,17 @@ pub enum Stage {
     Follows,
 }
 
+/// Where a follower says it stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Standing {
+    /// Its last change.
+    pub(super) last: Version,
+    /// Under which its node supports the leader's.
+    pub(super) epoch: u64,
+    /// Version of the config that it knows.
+    pub(super) config: u32,
+}
+
 /// What a leader knows of one follower.
 #[derive(Clone, Debug)]
 pub(super) struct Progress {
@@ -31,6 +42,9 @@ pub(super) struct Progress {
     pub(super) acked: Version,
     /// The last change sent to it.
     pub(super) sent: Version,
+    /// Version of the config by which it came in: what it said before is of a replica that it may
+    /// have dropped since.
+    pub(super) admitted: u32,
     /// Changes stay behind the snapshot on the bulk link until everything sent is acknowledged:
     /// on the other link they could overtake it.
     pub(super) lane: Lane,
@@ -48,6 +62,7 @@ impl Progress {
             stage: Stage::Asked,
             acked: Version::ZERO,
             sent: Version::ZERO,
+            admitted: 0,
             lane: Lane::Ordinary,
             epoch: None,
             heard: true,

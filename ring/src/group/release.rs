@@ -122,7 +122,7 @@ mod tests {
     #[test]
     fn a_word_in_a_later_term_is_a_release() {
         let mut group = voter();
-        take(&mut group, OLD, 5, Body::Ack { last: LAST, member: true, epoch: 1 });
+        take(&mut group, OLD, 5, Body::Ack { last: LAST, member: true, epoch: 1, config: 0 });
         assert!(canvass(&mut group).contains(&(NEXT, Body::Vote { pre: false })));
     }
 

@@ -315,6 +315,37 @@ fn a_slot_moves_without_losing_anything() {
     }
 }
 
+/// What a follower said before it was let go may arrive after it was let in again: it holds nothing
+/// of that any more.
+#[test]
+fn an_answer_of_before_a_removal_does_not_count_after_it() {
+    let mut world = World::new(0);
+    world.add_voter();
+    world.write();
+    let append = world.links.get_mut(&(0, 1, false)).and_then(VecDeque::pop_front).unwrap();
+    world.receive(0, 1, append);
+    let late = world.links.get_mut(&(1, 0, false)).and_then(VecDeque::pop_back).unwrap();
+    assert!(matches!(late.body, Body::Ack { .. }));
+    world.resume();
+    world.deliver_all();
+    // It is let go, drops what it held, and is let in again.
+    world.rebalance(0);
+    world.deliver_all();
+    world.resume();
+    world.deliver_all();
+    world.rebalance(0);
+    world.deliver_all();
+    assert!(world.replicas[1].group.is_none(), "it was let go");
+    world.rebalance(1);
+    world.links.clear();
+    for _ in 0..8 {
+        world.walk();
+    }
+    assert_eq!(world.group(0).next_step(&[id(1)]), Step::Wait, "its snapshot is under way");
+    world.receive(1, 0, late);
+    assert_eq!(world.group(0).next_step(&[id(1)]), Step::Wait, "what came is of an earlier time");
+}
+
 /// Behind a lost change a follower answers every later one, so that it is heard of all the time.
 #[test]
 fn a_change_lost_on_a_link_that_stays_open_is_sent_again_though_others_follow() {
@@ -447,7 +478,7 @@ fn a_revival_fences_the_era_before() {
         slot: Slot::default(),
         era: revived.era(),
         term: revived.term(),
-        body: Body::Ack { last: revived.last(), member: true, epoch: 1 },
+        body: Body::Ack { last: revived.last(), member: true, epoch: 1, config: 0 },
     };
     out.clear();
     old.receive(id(2), word, RING, &Unbroken, &mut out);

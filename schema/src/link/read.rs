@@ -150,6 +150,7 @@ fn read_slot_message(message: wire::slot_message::Reader<'_>) -> Result<SlotMess
                 last: read_version(ack.get_last()?)?,
                 member: ack.get_member(),
                 epoch: ack.get_epoch(),
+                config: ack.get_config(),
             }
         }
         w::Open(open) => {

@@ -306,8 +306,9 @@ fn write_slot_message(mut to: wire::slot_message::Builder<'_>, message: &SlotMes
                 write_change(list.reborrow().get(i as u32), change);
             }
         }
-        Body::Ack { last, member, epoch } => {
+        Body::Ack { last, member, epoch, config } => {
             let mut ack = to.init_ack();
+            ack.set_config(*config);
             ack.set_member(*member);
             ack.set_epoch(*epoch);
             write_version(ack.init_last(), *last);
