@@ -428,7 +428,7 @@ impl Node {
                 if self.told_of_dispute.may(now) {
                     self.actions.push_back(NodeAction::Warn(format!(
                         "{cluster:?}, of the node at {by}, and this node's cluster count the same \
-                         node, and neither hears half of its members: {DISPUTED}"
+                         node: {DISPUTED}"
                     )));
                 }
             }

@@ -76,8 +76,8 @@ pub enum Event {
         /// Members that it takes.
         members_max: u32,
     },
-    /// Another cluster and ours count one node, and neither side stands: whoever runs them has to
-    /// say which one goes on. Comes again and again.
+    /// Another cluster and ours count one node. If neither gives way whoever runs them has to say
+    /// which one goes on. Comes again and again.
     Disputed {
         /// The other cluster.
         cluster: ClusterId,

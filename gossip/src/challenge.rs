@@ -4,6 +4,8 @@
 
 use std::net::SocketAddr;
 
+use piccolo_schema::ids::ClusterId;
+
 use crate::gossip::{Gossip, Phase};
 use crate::message::Message;
 use crate::reject::Reject;
@@ -37,7 +39,7 @@ impl Gossip {
     fn challenge(&mut self, from: SocketAddr, message: &Message) {
         match self.phase {
             Phase::Stopped => {}
-            Phase::Seeking { .. } => self.send_join(from, message.from),
+            Phase::Seeking { .. } => self.send_join(from, message.from, ClusterId::NONE),
             // Who still addresses an earlier life of ours learns of this one.
             Phase::Asking { .. } | Phase::Member => self.introduce(from, message.from),
         }

@@ -29,12 +29,12 @@ pub(crate) struct Choice {
 
 impl Gossip {
     /// The cluster to name in a join; [`ClusterId::NONE`] while none is heard of.
-    pub(crate) fn wanted(&self) -> ClusterId {
-        self.choice.map_or(ClusterId::NONE, |choice| choice.cluster)
+    pub(crate) fn wanted(&self, now: Moment) -> ClusterId {
+        self.chosen(now).map_or(ClusterId::NONE, |choice| choice.cluster)
     }
 
     /// The choice, while the cluster is heard of.
-    fn chosen(&self, now: Moment) -> Option<Choice> {
+    pub(crate) fn chosen(&self, now: Moment) -> Option<Choice> {
         let silence = self.config.founder_silence;
         self.choice.filter(|choice| now.since(choice.heard) < silence)
     }
@@ -61,7 +61,7 @@ impl Gossip {
         match self.phase {
             Phase::Asking { .. } => self.stop(Event::CreateRefused { by: by.0 }),
             Phase::Seeking { .. } => {
-                let before = self.wanted();
+                let before = self.wanted(now);
                 if self.choose(now, by, cluster) && before != cluster {
                     let wait = self.config.create_wait / CHOICES_PER_WAIT;
                     self.timers.set_at_latest(Timer::Join, now + wait);
@@ -82,14 +82,17 @@ impl Gossip {
         let named = self.seeds.contains(&by);
         let chosen = self.chosen(now);
         match chosen.filter(|choice| choice.cluster != cluster) {
+            // The same address speaks for another one: the first is gone.
+            Some(other) if other.by == by => {}
             Some(other) if other.named && named => {
-                self.renounce(now, other);
+                self.renounce(other);
                 let clusters = [other.cluster, cluster];
                 self.fatal(Fatal::TwoClusters { clusters, by: [other.by, by] });
                 return false;
             }
             Some(other) if other.named || !named => return false,
-            Some(_) | None => {}
+            Some(other) => self.renounce(other),
+            None => {}
         }
         let same = chosen.filter(|choice| choice.cluster == cluster);
         let named = named || same.is_some_and(|choice| choice.named);
@@ -98,11 +101,12 @@ impl Gossip {
     }
 
     /// Says good-bye to a cluster that may have let us in already.
-    fn renounce(&mut self, now: Moment, choice: Choice) {
+    fn renounce(&mut self, choice: Choice) {
+        let me = self.me();
+        let incarnation = me.incarnation.saturating_add(1);
+        let left = Member { incarnation, said: State::Left, state: State::Left, ..me.clone() };
         self.cluster = choice.cluster;
-        self.speak(now, State::Left);
-        let me = vec![self.me().clone()];
-        self.send(choice.by, choice.id, Body::Gossip, me);
+        self.send(choice.by, choice.id, Body::Gossip, vec![left]);
         self.cluster = ClusterId::NONE;
     }
 }
@@ -145,7 +149,7 @@ mod tests {
             for by in [first, seed, passer] {
                 gossip.choose(Moment(1), by, ClusterId(by.1.0));
             }
-            assert_eq!(gossip.wanted(), ClusterId(9));
+            assert_eq!(gossip.wanted(Moment(1)), ClusterId(9));
         }
         let mut gossip = seeking("me");
         gossip.set_seeds(&[seed.0, passer.0]);
@@ -153,5 +157,17 @@ mod tests {
             gossip.choose(Moment(1), by, ClusterId(by.1.0));
         }
         assert_eq!(gossip.phase, Phase::Stopped, "both are named");
+    }
+
+    /// Nodes that are all started anew speak for their new cluster soon after the old one.
+    #[test]
+    fn an_address_that_speaks_for_another_cluster_has_changed_its_own() {
+        let by = (SocketAddr::from(BY), NodeId(9));
+        let mut gossip = seeking("me");
+        gossip.set_seeds(&[by.0]);
+        for (cluster, id) in [(7, 9), (8, 10)] {
+            assert!(gossip.choose(Moment(1), (by.0, NodeId(id)), ClusterId(cluster)));
+            assert_eq!(gossip.wanted(Moment(1)), ClusterId(cluster));
+        }
     }
 }

@@ -3,12 +3,13 @@
 //! Nobody stops for what it overhears. A node that is counted by another cluster, or addressed as
 //! somebody else by it, introduces itself. The other side looks it up, and says whether it counts
 //! that node, and how many of its own members it hears: a cluster stands where at least half are
-//! heard. If instead most of its members live on elsewhere, its cluster is over, and it is the one
-//! that stops.
+//! heard. Who is claimed by one that stands and is no smaller stops if that stays so for a while.
+//! If instead most members of the other side live on elsewhere, its cluster is over, and it stops.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use piccolo_schema::ids::{ClusterId, NodeId};
 use piccolo_schema::time::Moment;
@@ -24,11 +25,43 @@ use crate::reject::Reject;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Foreign {
     /// Later lives of our members in other clusters, by name: of members only.
-    moved: BTreeMap<String, Member>,
+    moved: BTreeMap<String, Moved>,
+    /// The claim upon us that outweighs our own cluster, if there is one now.
+    losing: Option<Losing>,
     /// Members that this node hears, itself included, if they are at least half of all; until when
     /// that is known.
     heard: (u32, Moment),
 }
+
+#[derive(Clone, Debug)]
+struct Moved {
+    cluster: ClusterId,
+    heard: Moment,
+    claim: Member,
+}
+
+/// A cluster that counts us, stands, and in which no fewer are heard than here.
+#[derive(Clone, Copy, Debug)]
+struct Losing {
+    cluster: ClusterId,
+    by: (SocketAddr, NodeId),
+    /// How often it has said so, each time a while after the last.
+    times: u32,
+    last: Moment,
+}
+
+/// How long it counts that a member was heard in another cluster: each of a few dead is tried
+/// several times in it.
+const MOVED_MEMORY: Duration = Duration::from_mins(1);
+
+/// Time between two claims upon us that count each, and how many make us stop. Less than a second
+/// proves nothing: our own cluster may not have been heard yet since we came in or were paused, and
+/// the other one may not have noticed its own pause.
+const CLAIM_SPACING: Duration = Duration::from_millis(300);
+const CLAIMS_TO_STOP: u32 = 6;
+
+/// A claim that was not repeated for so long is forgotten.
+const CLAIM_MEMORY: Duration = Duration::from_secs(5);
 
 impl Gossip {
     /// Says how many members this node hears, itself included, and until when they are known to be
@@ -53,7 +86,7 @@ impl Gossip {
         let Message { cluster, to, ref updates, .. } = *message;
         match (&message.body, newcomer(message.from, &message.from_name, updates)) {
             (Body::Claimed(heard), _) if to == self.id => {
-                self.claimed(now, (cluster, from), updates, *heard);
+                self.claimed(now, cluster, (from, message.from), updates, *heard);
             }
             (Body::Ping(_), Some(claim)) if to == self.id => {
                 self.introduced(now, from, cluster, claim);
@@ -85,48 +118,52 @@ impl Gossip {
         let Some(held) = self.table.iter().find(|held| is_taken_for(held, &claim)) else { return };
         let (held, id) = (held.clone(), claim.id);
         if held.name == claim.name && held.id != id {
-            self.note_moved(now, &held, claim);
+            self.note_moved(now, &held, Moved { cluster, heard: now, claim });
         }
         let heard = self.heard(now);
-        let (moved, members) = self.count_moved();
-        if heard == 0 && 2 * moved > members {
+        let (moved, members) = self.count_moved(now, cluster);
+        // One that hears itself alone stands on what was given up long ago.
+        let last = heard <= 1 && moved >= 2 && moved + 1 == members;
+        if last || (heard == 0 && 2 * moved > members) {
             self.fatal(Fatal::Over { cluster, by: from, moved, members });
             return;
         }
-        if heard == 0 {
-            self.event(Event::Disputed { cluster, by: from });
-        }
+        self.event(Event::Disputed { cluster, by: from });
         self.send(from, id, Body::Claimed(heard), vec![held]);
     }
 
     /// Notes that the life of a member is over, since its name lives on in another cluster.
-    fn note_moved(&mut self, now: Moment, held: &Member, claim: Member) {
+    fn note_moved(&mut self, now: Moment, held: &Member, life: Moved) {
         let moved = &mut self.foreign.moved;
         moved.retain(|name, _| self.table.get(name).is_some());
-        moved.insert(claim.name.clone(), claim);
+        moved.insert(held.name.clone(), life);
         if held.state.is_live() {
             self.stats.deaths += 1;
             self.mark(now, Member { state: State::Dead, ..held.clone() });
         }
     }
 
-    /// How many members live on in other clusters only, and how many there are.
-    fn count_moved(&self) -> (usize, usize) {
+    /// How many members live on in that cluster only, and how many there are.
+    fn count_moved(&self, now: Moment, cluster: ClusterId) -> (usize, usize) {
         let members = || self.table.iter().filter(|member| member.state != State::Left);
-        let later = |claim: &Member, member| claim.life(member) == Ordering::Greater;
+        let later = |life: &Moved, member| {
+            let fresh = life.cluster == cluster && now.since(life.heard) < MOVED_MEMORY;
+            fresh && life.claim.life(member) == Ordering::Greater
+        };
         let dead = members().filter(|member| !member.state.is_live());
         let moved = dead.filter(|member| {
-            self.foreign.moved.get(&member.name).is_some_and(|claim| later(claim, member))
+            self.foreign.moved.get(&member.name).is_some_and(|life| later(life, member))
         });
         (moved.count(), members().count())
     }
 
     /// A member of another cluster counts us as a member of its own. If that one stands, and no
-    /// fewer hear each other there than here, we are the mistake.
+    /// fewer hear each other there than here, and stays so, we are the mistake.
     fn claimed(
         &mut self,
         now: Moment,
-        (cluster, by): (ClusterId, SocketAddr),
+        cluster: ClusterId,
+        by: (SocketAddr, NodeId),
         held: &[Member],
         heard: u32,
     ) {
@@ -134,10 +171,31 @@ impl Gossip {
         if !held.first().is_some_and(ours) {
             return;
         }
-        if heard > 0 && heard >= self.heard(now) {
-            self.fatal(Fatal::ForeignCluster { cluster, by });
+        let before = self.foreign.losing.filter(|losing| losing.cluster == cluster);
+        if heard == 0 || heard < self.heard(now) {
+            if before.is_some() {
+                self.foreign.losing = None;
+            }
+            return self.event(Event::Disputed { cluster, by: by.0 });
+        }
+        let (times, last) = match before {
+            Some(before) if now.since(before.last) < CLAIM_SPACING => (before.times, before.last),
+            Some(before) => (before.times + 1, now),
+            None => (1, now),
+        };
+        self.foreign.losing = Some(Losing { cluster, by, times, last });
+        if times >= CLAIMS_TO_STOP {
+            self.fatal(Fatal::ForeignCluster { cluster, by: by.0 });
+        }
+    }
+
+    /// Asks again whoever claims us, now and then, while that claim outweighs our cluster.
+    pub(crate) fn contest(&mut self, now: Moment) {
+        let Some(losing) = self.foreign.losing else { return };
+        if now.since(losing.last) > CLAIM_MEMORY {
+            self.foreign.losing = None;
         } else {
-            self.event(Event::Disputed { cluster, by });
+            self.introduce(losing.by.0, losing.by.1);
         }
     }
 }

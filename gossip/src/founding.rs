@@ -45,6 +45,13 @@ struct Founder {
     heard: Moment,
 }
 
+impl Founder {
+    /// It means to found a cluster: it has heard of none.
+    fn takes_part(&self) -> bool {
+        self.join.expect > 0 && !self.join.wanted.is_some()
+    }
+}
+
 impl Founding {
     /// What to tell others about our part.
     pub(crate) const fn join(&self, expect: u16, answer: bool, wanted: ClusterId) -> Join {
@@ -64,7 +71,7 @@ impl Founding {
 
     /// Those who take part, and how many it takes.
     fn electors(&self, expect: u16) -> (Vec<&Founder>, usize) {
-        let part: Vec<_> = self.founders.values().filter(|f| f.join.expect > 0).collect();
+        let part: Vec<_> = self.founders.values().filter(|f| f.takes_part()).collect();
         let most = part.iter().map(|founder| founder.join.expect).max().unwrap_or(0);
         (part, usize::from(most.max(expect)))
     }
@@ -121,7 +128,7 @@ impl Gossip {
         let to = claim.id;
         let founder = Founder { claim, join, heard: now };
         let patience = self.up_to(self.config.founder_silence) + self.config.join_retry;
-        let takes_part = self.expect > 0 && join.expect > 0;
+        let takes_part = self.expect > 0 && join.expect > 0 && !self.has_chosen(now);
         let changed = takes_part && self.founding.support(now, &founder, patience);
         self.founding.founders.insert(founder.claim.name.clone(), founder);
         self.look_up(others);
@@ -130,9 +137,9 @@ impl Gossip {
             return Ok(());
         }
         if broadcast {
-            self.send_joins();
+            self.send_joins(now);
         } else if changed || !join.answer {
-            let answer = Body::Join(self.founding.join(self.expect, true, self.wanted()));
+            let answer = Body::Join(self.founding.join(self.expect, true, self.wanted(now)));
             let updates = self.introduction();
             self.send(from, to, answer, updates);
         }
@@ -147,7 +154,7 @@ impl Gossip {
                 || self.founding.founders.contains_key(&other.name)
                 || self.seeds.contains(&other.peer);
             if !known {
-                self.send_join(other.peer, NodeId::NONE);
+                self.send_join(other.peer, NodeId::NONE, ClusterId::NONE);
             }
         }
     }

@@ -196,7 +196,7 @@ impl Gossip {
         if matches!(self.phase, Phase::Seeking { .. }) {
             for seed in self.seeds.clone() {
                 if !known.contains(&seed) {
-                    self.send_join(seed, NodeId::NONE);
+                    self.send_join(seed, NodeId::NONE, ClusterId::NONE);
                 }
             }
         }

@@ -49,7 +49,7 @@ impl Gossip {
         if self.cluster.is_some() {
             return;
         }
-        self.send_joins();
+        self.send_joins(now);
         let hurry = now.since(since) < self.config.create_wait;
         let wait = self.config.create_wait / ASKS_PER_WAIT;
         let next = if hurry { wait } else { self.config.join_retry };
@@ -58,21 +58,24 @@ impl Gossip {
     }
 
     /// Asks everybody who may know of a cluster.
-    pub(crate) fn send_joins(&mut self) {
+    pub(crate) fn send_joins(&mut self, now: Moment) {
         let mut addresses: Vec<_> = self.seeds.clone();
         addresses.extend(self.founding.addresses());
-        addresses.extend(self.choice.map(|choice| choice.by));
         addresses.sort_unstable();
         addresses.dedup();
+        let chosen = self.chosen(now).map(|choice| (choice.by, choice.id));
+        addresses.retain(|address| chosen.is_none_or(|(by, _)| by != *address));
         let (drawn, _) = addresses.partial_shuffle(&mut self.rng, ASKED_AT_ONCE);
-        for to in drawn.iter().copied() {
-            let known = self.choice.filter(|choice| choice.by == to);
-            self.send_join(to, known.map_or(NodeId::NONE, |choice| choice.id));
+        let drawn = drawn.iter().map(|address| (*address, NodeId::NONE));
+        let wanted = self.wanted(now);
+        for (to, id) in chosen.into_iter().chain(drawn) {
+            self.send_join(to, id, wanted);
         }
     }
 
-    pub(crate) fn send_join(&mut self, to: SocketAddr, to_id: NodeId) {
-        let join = self.founding.join(self.expect, false, self.wanted());
+    /// Asks to come into a cluster, or, of whoever that may be, for what it knows of one.
+    pub(crate) fn send_join(&mut self, to: SocketAddr, to_id: NodeId, wanted: ClusterId) {
+        let join = self.founding.join(self.expect, false, wanted);
         let updates = self.introduction();
         self.send(to, to_id, Body::Join(join), updates);
     }
@@ -158,7 +161,7 @@ impl Gossip {
                 let mut claim = self.me().clone();
                 claim.generation = claim.generation.max(generation.saturating_add(1));
                 self.mark(now, claim);
-                self.send_join(from, id);
+                self.send_join(from, id, self.wanted(now));
             }
             // It asks on: there is room again once the dead are removed.
             Refusal::Full(members_max) => self.event(Event::Full { by: from, members_max }),

@@ -133,6 +133,7 @@ impl Gossip {
             self.suspect(now, &probe.name, probe.id);
         }
         self.timers.set(Timer::Probe, now + self.stretched(self.config.probe_interval));
+        self.contest(now);
         let Some((name, id, to)) = self.next_target() else { return };
         let sequence = self.probing.number();
         let probe =
