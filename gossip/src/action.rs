@@ -112,8 +112,8 @@ pub enum Fatal {
     /// Another cluster, which stands, counts this node as its member by name or address.
     #[error(
         "{cluster:?}, of the node at {by}, counts this node as its member, but it was started \
-             into another cluster, and clusters never merge: start it with --join {by}, and \
-             without --create, if it belongs there; if not, give it another --name and address"
+         into another cluster, and clusters never merge: start it with --join {by}, and without \
+         --create, if it belongs there; if not, give it another --name and address"
     )]
     ForeignCluster {
         /// The other cluster.
@@ -124,15 +124,15 @@ pub enum Fatal {
     /// Most members of our cluster began anew in another one while this node was away.
     #[error(
         "{moved} of the {members} members of this node's cluster were started anew, and are in \
-             {cluster:?} of the node at {by} now: the old cluster is over. Start this node anew \
-             with --join {by}, and it comes in with empty hands"
+         {cluster:?} of the node at {by} now: the old cluster is over. Start this node anew with \
+         --join {by}, and it comes in with empty hands"
     )]
     Over {
-        /// The other cluster, or the last one of them.
+        /// The other cluster.
         cluster: ClusterId,
         /// A member of it.
         by: SocketAddr,
-        /// Members of ours that live on elsewhere.
+        /// Members of ours that live on there.
         moved: usize,
         /// Members that there are.
         members: usize,

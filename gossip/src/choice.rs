@@ -1,5 +1,5 @@
-//! Which cluster a newcomer wants into: it chooses before it is let in, so that no cluster ever
-//! counts a node that went into another.
+//! Which cluster a newcomer wants into: it chooses before it is let in, so that none lets in a node
+//! that is on its way into another.
 
 use std::net::SocketAddr;
 
@@ -18,11 +18,11 @@ const CHOICES_PER_WAIT: u32 = 10;
 /// The cluster that this node wants into.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Choice {
-    pub(crate) cluster: ClusterId,
+    cluster: ClusterId,
     /// Who spoke for it last, and when.
     pub(crate) by: SocketAddr,
     pub(crate) id: NodeId,
-    heard: Moment,
+    heard_at: Moment,
     /// It is at an address that the operator named.
     named: bool,
 }
@@ -36,7 +36,7 @@ impl Gossip {
     /// The choice, while the cluster is heard of.
     pub(crate) fn chosen(&self, now: Moment) -> Option<Choice> {
         let silence = self.config.founder_silence;
-        self.choice.filter(|choice| now.since(choice.heard) < silence)
+        self.choice.filter(|choice| now.since(choice.heard_at) < silence)
     }
 
     /// Whether there is a cluster to come into, so that none is to be founded.
@@ -96,7 +96,7 @@ impl Gossip {
         }
         let same = chosen.filter(|choice| choice.cluster == cluster);
         let named = named || same.is_some_and(|choice| choice.named);
-        self.choice = Some(Choice { cluster, by, id, heard: now, named });
+        self.choice = Some(Choice { cluster, by, id, heard_at: now, named });
         true
     }
 

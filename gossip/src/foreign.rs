@@ -36,7 +36,7 @@ pub(crate) struct Foreign {
 #[derive(Clone, Debug)]
 struct Moved {
     cluster: ClusterId,
-    heard: Moment,
+    heard_at: Moment,
     claim: Member,
 }
 
@@ -91,6 +91,7 @@ impl Gossip {
             (Body::Ping(_), Some(claim)) if to == self.id => {
                 self.introduced(now, from, cluster, claim);
             }
+            // Whatever else it says, a claim or an introduction meant for an earlier life among it.
             _ if self.is_taken_for_a_member(to, updates) => self.introduce(from, message.from),
             _ => {}
         }
@@ -118,7 +119,7 @@ impl Gossip {
         let Some(held) = self.table.iter().find(|held| is_taken_for(held, &claim)) else { return };
         let (held, id) = (held.clone(), claim.id);
         if held.name == claim.name && held.id != id {
-            self.note_moved(now, &held, Moved { cluster, heard: now, claim });
+            self.note_moved(now, &held, Moved { cluster, heard_at: now, claim });
         }
         let heard = self.heard(now);
         let (moved, members) = self.count_moved(now, cluster);
@@ -147,7 +148,7 @@ impl Gossip {
     fn count_moved(&self, now: Moment, cluster: ClusterId) -> (usize, usize) {
         let members = || self.table.iter().filter(|member| member.state != State::Left);
         let later = |life: &Moved, member| {
-            let fresh = life.cluster == cluster && now.since(life.heard) < MOVED_MEMORY;
+            let fresh = life.cluster == cluster && now.since(life.heard_at) < MOVED_MEMORY;
             fresh && life.claim.life(member) == Ordering::Greater
         };
         let dead = members().filter(|member| !member.state.is_live());

@@ -63,13 +63,14 @@ impl Gossip {
         addresses.extend(self.founding.addresses());
         addresses.sort_unstable();
         addresses.dedup();
-        let chosen = self.chosen(now).map(|choice| (choice.by, choice.id));
-        addresses.retain(|address| chosen.is_none_or(|(by, _)| by != *address));
-        let (drawn, _) = addresses.partial_shuffle(&mut self.rng, ASKED_AT_ONCE);
-        let drawn = drawn.iter().map(|address| (*address, NodeId::NONE));
         let wanted = self.wanted(now);
-        for (to, id) in chosen.into_iter().chain(drawn) {
-            self.send_join(to, id, wanted);
+        if let Some(choice) = self.chosen(now) {
+            addresses.retain(|address| *address != choice.by);
+            self.send_join(choice.by, choice.id, wanted);
+        }
+        let (drawn, _) = addresses.partial_shuffle(&mut self.rng, ASKED_AT_ONCE);
+        for to in drawn.iter().copied() {
+            self.send_join(to, NodeId::NONE, wanted);
         }
     }
 

@@ -76,13 +76,18 @@ impl Node {
         }
     }
 
+    /// Whether a member is one of those of whom a majority or a half has to be seen.
+    fn counts(&self, member: &Member) -> bool {
+        member.state != State::Left && !self.written_off.contains(&member.id)
+    }
+
     /// How many of the members that count hear this node, itself included, and until when they are
     /// known to be at least half. What is believed of them is no evidence: after a pause all seem
     /// alive.
     fn standing(&self, now: Moment) -> (u32, Moment) {
         let me = self.gossip.me().id;
-        let counts = |m: &&Member| m.state != State::Left && !self.written_off.contains(&m.id);
-        let counted: Vec<_> = self.gossip.members().filter(counts).map(|m| m.id).collect();
+        let counted: Vec<_> =
+            self.gossip.members().filter(|m| self.counts(m)).map(|m| m.id).collect();
         let others = counted.iter().filter(|id| **id != me);
         let mut answers: Vec<_> =
             others.filter_map(|id| self.heartbeats.answered_at(*id)).collect();
@@ -143,7 +148,7 @@ impl Node {
             if !left {
                 nodes.push(node_view(member));
             }
-            if !left && !self.written_off.contains(&member.id) {
+            if self.counts(member) {
                 all += 1;
                 live += usize::from(member.state.is_live());
                 lowest_is_live.get_or_insert(member.state.is_live());

@@ -6,8 +6,8 @@ use crate::harness::cluster::SETTLE_LIMIT;
 use crate::harness::process::folder;
 use crate::harness::{Cluster, Node, until};
 
-/// How long the node that is in the wrong may go on, on a busy machine: it hears of it in a few
-/// hundred milliseconds.
+/// How long the node that is in the wrong may go on, on a busy machine: it needs some two seconds
+/// to be sure.
 const STOP_LIMIT: Duration = Duration::from_secs(15);
 
 /// Nodes on loopback with one command line, of which two make a cluster.
@@ -64,7 +64,7 @@ fn a_stale_node_ends_and_not_the_cluster_that_began_anew() {
     cluster.settle();
 }
 
-/// A member started with `--create` beside its cluster ends before anybody can rely on it.
+/// A member started with `--create` beside its cluster ends, and says where it belongs.
 #[test]
 fn a_member_created_beside_its_cluster_ends() {
     let mut cluster = Cluster::start("created", 2, &[]);
@@ -76,7 +76,7 @@ fn a_member_created_beside_its_cluster_ends() {
     assert!(printed.contains(&format!("--join {seeds}")), "it says what to do: {printed}");
 }
 
-/// `--join` with members of two clusters: the newcomer names both, or is in one.
+/// `--join` with members of two clusters, both of which answer at once: the newcomer names both.
 #[test]
 fn a_newcomer_between_two_clusters_harms_neither() {
     let (first, second) = (Cluster::start("one", 1, &[]), Cluster::start("other", 1, &[]));
