@@ -5,6 +5,7 @@
 
 mod action;
 mod lives;
+mod majority;
 mod review;
 
 use std::collections::{BTreeSet, VecDeque};
@@ -24,6 +25,7 @@ use crate::shard::{Control, Members, Wish};
 use crate::support::{Bonds, Heartbeat, Heartbeats};
 
 use lives::Lives;
+use majority::Majority;
 
 pub use action::{NodeAction, Stop};
 
@@ -91,6 +93,7 @@ pub struct Node {
     /// Ids whose slots were brought back, or could be, while a majority was seen: they do not count
     /// against a later majority, or a cluster whose nodes are replaced one by one would lose it.
     written_off: BTreeSet<NodeId>,
+    majority: Majority,
     /// Whether the operator was told that a majority is lacking.
     told_of_minority: bool,
     /// When the operator is to be told next that no cluster is found.
@@ -124,6 +127,7 @@ impl Node {
             lives: Lives::default(),
             heartbeats: Heartbeats::default(),
             written_off: BTreeSet::new(),
+            majority: Majority::default(),
             told_of_minority: false,
             told_at: now + NO_CLUSTER_TOLD_AFTER,
             full: None,

@@ -133,7 +133,7 @@ impl Node {
         self.actions.push_back(NodeAction::Control(Control::Wish(self.wish.clone())));
     }
 
-    fn view(&self, now: Moment) -> Members {
+    fn view(&mut self, now: Moment) -> Members {
         let me = self.gossip.me().id;
         let mut gone: BTreeSet<_> = self.lives.superseded().collect();
         let (mut nodes, mut peers, mut live, mut all) = (Vec::new(), Vec::new(), 0, 0);
@@ -154,7 +154,8 @@ impl Node {
                 lowest_is_live.get_or_insert(member.state.is_live());
             }
         }
-        let majority = 2 * live > all || (2 * live == all && lowest_is_live == Some(true));
+        let seen = 2 * live > all || (2 * live == all && lowest_is_live == Some(true));
+        let majority = self.majority.counts(now, seen);
         Members { nodes, peers, gone, majority, bonds: Bonds::default() }
     }
 }
