@@ -13,8 +13,8 @@ use piccolo_tests::world::{World, begin_all};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// What two cores play in some five minutes; the long set has more.
-const SEEDS: Range<u64> = 0..40;
+/// What two cores play in some four minutes; the long set has more.
+const SEEDS: Range<u64> = 0..20;
 
 fn no_errors(world: &World) {
     assert!(world.history.errors.is_empty(), "{}", world.describe());
