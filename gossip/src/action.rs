@@ -125,7 +125,7 @@ pub enum Fatal {
     #[error(
         "{moved} of the {members} members of this node's cluster were started anew, and are in \
          {cluster:?} of the node at {by} now: the old cluster is over. Start this node anew with \
-         --join {by}, and it comes in with empty hands"
+         --join {by}; it comes in without the keys that it held"
     )]
     Over {
         /// The other cluster.

@@ -39,6 +39,9 @@ impl Gossip {
     fn challenge(&mut self, from: SocketAddr, message: &Message) {
         match self.phase {
             Phase::Stopped => {}
+            // Meant for whoever had our address before: it would call us into its cluster.
+            Phase::Seeking { .. } | Phase::Asking { .. }
+                if message.cluster.is_some() && !self.is_meant(message.to, &message.updates) => {}
             Phase::Seeking { .. } => self.send_join(from, message.from, ClusterId::NONE),
             // Who still addresses an earlier life of ours learns of this one.
             Phase::Asking { .. } | Phase::Member => self.introduce(from, message.from),

@@ -2,6 +2,7 @@
 //! that is on its way into another.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use piccolo_schema::ids::{ClusterId, NodeId};
 use piccolo_schema::time::Moment;
@@ -25,12 +26,24 @@ pub(crate) struct Choice {
     heard_at: Moment,
     /// It is at an address that the operator named.
     named: bool,
+    /// Another cluster that the operator named.
+    rival: Option<Rival>,
+}
+
+/// The second cluster of a list of seeds. Which of the two is the newer one cannot be told: where
+/// all nodes are started anew both are heard. If both are heard again the list is a mistake.
+#[derive(Clone, Copy, Debug)]
+struct Rival {
+    cluster: ClusterId,
+    by: SocketAddr,
+    heard_at: Moment,
 }
 
 impl Gossip {
-    /// The cluster to name in a join; [`ClusterId::NONE`] while none is heard of.
+    /// The cluster to name in a join; [`ClusterId::NONE`] while none is heard of, or two.
     pub(crate) fn wanted(&self, now: Moment) -> ClusterId {
-        self.chosen(now).map_or(ClusterId::NONE, |choice| choice.cluster)
+        let choice = self.chosen(now).filter(|choice| choice.rival.is_none());
+        choice.map_or(ClusterId::NONE, |choice| choice.cluster)
     }
 
     /// The choice, while the cluster is heard of.
@@ -63,16 +76,20 @@ impl Gossip {
             Phase::Seeking { .. } => {
                 let before = self.wanted(now);
                 if self.choose(now, by, cluster) && before != cluster {
-                    let wait = self.config.create_wait / CHOICES_PER_WAIT;
-                    self.timers.set_at_latest(Timer::Join, now + wait);
+                    self.timers.set_at_latest(Timer::Join, now + self.choice_wait());
                 }
             }
             Phase::Member | Phase::Stopped => {}
         }
     }
 
+    fn choice_wait(&self) -> Duration {
+        self.config.create_wait / CHOICES_PER_WAIT
+    }
+
     /// Whether this node wants into that cluster. The first one counts; but what the operator named
-    /// comes before what was only heard of, and two of the former are a mistake.
+    /// comes before what was only heard of, and two of the former are a mistake if both are heard
+    /// again.
     pub(crate) fn choose(
         &mut self,
         now: Moment,
@@ -85,9 +102,11 @@ impl Gossip {
             // The same address speaks for another one: the first is gone.
             Some(other) if other.by == by => {}
             Some(other) if other.named && named => {
-                self.renounce(other);
-                let clusters = [other.cluster, cluster];
-                self.fatal(Fatal::TwoClusters { clusters, by: [other.by, by] });
+                if other.rival.is_none() {
+                    let rival = Some(Rival { cluster, by, heard_at: now });
+                    self.choice = Some(Choice { rival, ..other });
+                    self.timers.set_at_latest(Timer::Join, now + self.choice_wait());
+                }
                 return false;
             }
             Some(other) if other.named || !named => return false,
@@ -95,9 +114,23 @@ impl Gossip {
             None => {}
         }
         let same = chosen.filter(|choice| choice.cluster == cluster);
+        if let Some((choice, rival)) = same.and_then(|choice| choice.rival.map(|it| (choice, it))) {
+            self.rivalry(now, choice, rival);
+            return false;
+        }
         let named = named || same.is_some_and(|choice| choice.named);
-        self.choice = Some(Choice { cluster, by, id, heard_at: now, named });
+        self.choice = Some(Choice { cluster, by, id, heard_at: now, named, rival: None });
         true
+    }
+
+    /// The cluster that was chosen speaks though another one has spoken since. What was on its way
+    /// when the other spoke does not count.
+    fn rivalry(&mut self, now: Moment, choice: Choice, rival: Rival) {
+        if now.since(rival.heard_at) >= self.choice_wait() {
+            self.renounce(choice);
+            let clusters = [choice.cluster, rival.cluster];
+            self.fatal(Fatal::TwoClusters { clusters, by: [choice.by, rival.by] });
+        }
     }
 
     /// Says good-bye to a cluster that may have let us in already.
@@ -115,7 +148,6 @@ impl Gossip {
 mod tests {
     use super::*;
     use crate::member::tests::seeking;
-    use std::time::Duration;
 
     const BY: ([u8; 4], u16) = ([10, 0, 0, 9], 7380);
 
@@ -153,10 +185,30 @@ mod tests {
         }
         let mut gossip = seeking("me");
         gossip.set_seeds(&[seed.0, passer.0]);
-        for by in [seed, passer] {
-            gossip.choose(Moment(1), by, ClusterId(by.1.0));
+        let wait = gossip.choice_wait();
+        let at = |tenths: u32| Moment(1) + wait * tenths / 10;
+        for (time, by, wanted) in [(0, seed, 9), (1, passer, 0), (2, passer, 0), (10, seed, 0)] {
+            gossip.choose(at(time), by, ClusterId(by.1.0));
+            assert_eq!(gossip.wanted(at(time)), ClusterId(wanted));
+            assert_ne!(gossip.phase, Phase::Stopped, "the first was not heard again");
         }
-        assert_eq!(gossip.phase, Phase::Stopped, "both are named");
+        gossip.choose(at(11), seed, ClusterId(9));
+        assert_eq!(gossip.phase, Phase::Stopped, "both are named, and both are there");
+    }
+
+    /// The first of two is not heard again: it is over, and the second one is what is wanted.
+    #[test]
+    fn of_two_clusters_the_one_that_is_heard_of_last_is_wanted() {
+        let (old, new) = ((SocketAddr::from(BY), NodeId(9)), ([10, 0, 0, 8], 7380));
+        let new = (SocketAddr::from(new), NodeId(8));
+        let mut gossip = seeking("me");
+        gossip.set_seeds(&[old.0, new.0]);
+        assert!(gossip.choose(Moment(1), old, ClusterId(7)));
+        let end = Moment(1) + gossip.config.founder_silence;
+        assert!(!gossip.choose(Moment(2), new, ClusterId(8)));
+        assert!(gossip.has_chosen(Moment(2)), "it may found a third one");
+        assert!(gossip.choose(end, new, ClusterId(8)));
+        assert_eq!(gossip.wanted(end), ClusterId(8));
     }
 
     /// Nodes that are all started anew speak for their new cluster soon after the old one.

@@ -32,12 +32,22 @@ impl Gossip {
         source: Source,
     ) {
         for claim in claims {
-            if self.is_us(&claim.name) {
+            if self.is_farewell_of_a_stranger(teller, &claim) {
+                self.stats.claims_ignored += 1;
+            } else if self.is_us(&claim.name) {
                 self.hear_of_us(now, &claim);
             } else {
                 self.hear(now, teller, claim, source);
             }
         }
+    }
+
+    /// Whether a node says good-bye that is not in: it was let in by another member perhaps, or by
+    /// none. Whoever has that name, if anybody, lives on.
+    fn is_farewell_of_a_stranger(&self, teller: NodeId, claim: &Member) -> bool {
+        claim.state == State::Left
+            && claim.id == teller
+            && self.table.get(&claim.name).is_some_and(|known| known.id != claim.id)
     }
 
     fn hear(&mut self, now: Moment, teller: NodeId, mut claim: Member, source: Source) {

@@ -26,6 +26,9 @@ use crate::reject::Reject;
 pub(crate) struct Foreign {
     /// Later lives of our members in other clusters, by name: of members only.
     moved: BTreeMap<String, Moved>,
+    /// Where nodes of other clusters have the names of members that live elsewhere, and since when
+    /// that is known: of members only.
+    namesakes: BTreeMap<String, (SocketAddr, Moment)>,
     /// The claim upon us that outweighs our own cluster, if there is one now.
     losing: Option<Losing>,
     /// Members that this node hears, itself included, if they are at least half of all; until when
@@ -53,6 +56,10 @@ struct Losing {
 /// How long it counts that a member was heard in another cluster: each of a few dead is tried
 /// several times in it.
 const MOVED_MEMORY: Duration = Duration::from_mins(1);
+
+/// A member that was held live for so long after its name was heard in another cluster has only
+/// its name in common with that one.
+const NAMESAKE_AFTER: Duration = Duration::from_mins(1);
 
 /// Time between two claims upon us that count each, and how many make us stop. Less than a second
 /// proves nothing: our own cluster may not have been heard yet since we came in or were paused, and
@@ -116,21 +123,66 @@ impl Gossip {
     /// A node of another cluster says who it is. If it is none of ours, that is all; else one of
     /// the two clusters is a mistake, or over.
     fn introduced(&mut self, now: Moment, from: SocketAddr, cluster: ClusterId, claim: Member) {
-        let Some(held) = self.table.iter().find(|held| is_taken_for(held, &claim)) else { return };
+        self.note_namesake(now, &claim);
+        let taken_for = |held: &&Member| self.is_taken_for(held, &claim);
+        let Some(held) = self.table.iter().find(taken_for) else { return };
         let (held, id) = (held.clone(), claim.id);
-        if held.name == claim.name && held.id != id {
+        if held.id == id {
+            return self.let_go(now, held);
+        }
+        if held.name == claim.name {
             self.note_moved(now, &held, Moved { cluster, heard_at: now, claim });
         }
         let heard = self.heard(now);
         let (moved, members) = self.count_moved(now, cluster);
-        // One that hears itself alone stands on what was given up long ago.
-        let last = heard <= 1 && moved >= 2 && moved + 1 == members;
-        if last || (heard == 0 && 2 * moved > members) {
+        // One that stands may lead what was brought back for those who moved.
+        if heard == 0 && 2 * moved > members {
             self.fatal(Fatal::Over { cluster, by: from, moved, members });
             return;
         }
         self.event(Event::Disputed { cluster, by: from });
         self.send(from, id, Body::Claimed(heard), vec![held]);
+    }
+
+    /// Notes that a node of another cluster has the name of a member which lives elsewhere.
+    fn note_namesake(&mut self, now: Moment, claim: &Member) {
+        let namesakes = &mut self.foreign.namesakes;
+        namesakes.retain(|name, _| self.table.get(name).is_some());
+        let Some(held) = self.table.get(&claim.name) else { return };
+        let elsewhere = held.state.is_live() && held.id != claim.id && held.peer != claim.peer;
+        let known = namesakes.get(&claim.name).is_some_and(|(peer, _)| *peer == claim.peer);
+        if elsewhere && !known {
+            namesakes.insert(claim.name.clone(), (claim.peer, now));
+        }
+    }
+
+    /// Whether a member of ours is, or was, the node of another cluster that makes this claim: the
+    /// very same; an earlier life, unless it goes on, or went on, at another address; or who lives
+    /// at its address.
+    fn is_taken_for(&self, held: &Member, claim: &Member) -> bool {
+        if held.state == State::Left {
+            false
+        } else if held.name == claim.name {
+            let over = held.peer == claim.peer || !held.state.is_live();
+            let later = claim.life(held) == Ordering::Greater;
+            held.id == claim.id || (later && over && !self.is_namesake(held, claim))
+        } else {
+            // Of a suspect the address may have passed on.
+            held.peer == claim.peer && held.state < State::Suspect
+        }
+    }
+
+    fn is_namesake(&self, held: &Member, claim: &Member) -> bool {
+        let known = self.foreign.namesakes.get(&claim.name);
+        known.is_some_and(|(peer, since)| {
+            *peer == claim.peer && held.since.since(*since) >= NAMESAKE_AFTER
+        })
+    }
+
+    /// One life enters one cluster: whoever is in another one was let in here by a join that was
+    /// read when it had gone there.
+    fn let_go(&mut self, now: Moment, held: Member) {
+        self.mark(now, Member { state: State::Left, ..held });
     }
 
     /// Notes that the life of a member is over, since its name lives on in another cluster.
@@ -198,18 +250,5 @@ impl Gossip {
         } else {
             self.introduce(losing.by.0, losing.by.1);
         }
-    }
-}
-
-/// Whether a member of ours is, or was, the node of another cluster that makes this claim: the very
-/// same; an earlier life, unless it goes on at another address; or who lives at its address.
-fn is_taken_for(held: &Member, claim: &Member) -> bool {
-    if held.state == State::Left {
-        false
-    } else if held.name == claim.name {
-        let over = held.peer == claim.peer || !held.state.is_live();
-        held.id == claim.id || (claim.life(held) == Ordering::Greater && over)
-    } else {
-        held.peer == claim.peer && held.state.is_live()
     }
 }

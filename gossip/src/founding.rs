@@ -69,6 +69,14 @@ impl Founding {
         self.founders.values().map(|founder| founder.claim.clone())
     }
 
+    /// Those who want into that cluster, or into none that they have heard of.
+    fn undecided(&self, cluster: ClusterId) -> Vec<Member> {
+        let founders = self.founders.values();
+        let free = founders
+            .filter(|founder| !founder.join.wanted.is_some() || founder.join.wanted == cluster);
+        free.map(|founder| founder.claim.clone()).collect()
+    }
+
     /// Those who take part, and how many it takes.
     fn electors(&self, expect: u16) -> (Vec<&Founder>, usize) {
         let part: Vec<_> = self.founders.values().filter(|f| f.takes_part()).collect();
@@ -231,7 +239,7 @@ impl Gossip {
 
     /// Enters the cluster that was decided, and lets the founders in at once.
     fn found_cluster(&mut self, now: Moment, cluster: ClusterId) {
-        let founders: Vec<Member> = self.founding.claims().collect();
+        let founders = self.founding.undecided(cluster);
         self.enter(now, cluster);
         self.merge(now, self.id, founders.clone(), Source::News);
         for founder in founders {

@@ -10,3 +10,4 @@ mod hostile;
 mod naming;
 mod recordings;
 mod sealed;
+mod strays;
