@@ -60,6 +60,10 @@ const FULL: &str = "remove those that are dead with `piccolo remove NAME`; this 
 const DISPUTED: &str = "end the nodes of the one that is not to go on, and start them anew with \
                         --join and a member of the other";
 
+/// What to do about a seed that is in another cluster.
+const FOREIGN_SEED: &str = "this node's is another one. Take it out of the list, or this node \
+                            refuses to start when it finds both";
+
 /// What the node does about members beyond gossip.
 #[derive(Clone, Copy, Debug)]
 pub struct NodeConfig {
@@ -428,15 +432,22 @@ impl Node {
                 self.actions.push_back(NodeAction::Stop(Stop::CreateRefused { by }));
             }
             Event::Full { by, members_max } => self.full = Some((by, members_max)),
-            Event::Disputed { cluster, by } => {
-                if self.told_of_dispute.may(now) {
-                    self.actions.push_back(NodeAction::Warn(format!(
-                        "{cluster:?}, of the node at {by}, and this node's cluster count the same \
-                         node: {DISPUTED}"
-                    )));
-                }
-            }
+            Event::Disputed { cluster, by } => self.tell_of_two_clusters(now, || {
+                format!(
+                    "{cluster:?}, of the node at {by}, and this node's cluster count the same \
+                     node: {DISPUTED}"
+                )
+            }),
+            Event::ForeignSeed { cluster, by } => self.tell_of_two_clusters(now, || {
+                format!("--join names {by}, which is in {cluster:?}: {FOREIGN_SEED}")
+            }),
             Event::Fatal(fatal) => self.actions.push_back(NodeAction::Stop(Stop::Fatal(fatal))),
+        }
+    }
+
+    fn tell_of_two_clusters(&mut self, now: Moment, what: impl FnOnce() -> String) {
+        if self.told_of_dispute.may(now) {
+            self.actions.push_back(NodeAction::Warn(what()));
         }
     }
 }

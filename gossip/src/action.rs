@@ -84,6 +84,14 @@ pub enum Event {
         /// A member of it.
         by: SocketAddr,
     },
+    /// A seed is a member of another cluster, which counts nobody of ours: the list of seeds names
+    /// two clusters. Comes again and again.
+    ForeignSeed {
+        /// The other cluster.
+        cluster: ClusterId,
+        /// The seed.
+        by: SocketAddr,
+    },
     /// This node must not go on. The core has stopped; the process should exit with 2.
     Fatal(Fatal),
 }

@@ -99,7 +99,12 @@ impl Gossip {
                 self.introduced(now, from, cluster, claim);
             }
             // Whatever else it says, a claim or an introduction meant for an earlier life among it.
-            _ if self.is_taken_for_a_member(to, updates) => self.introduce(from, message.from),
+            // One that pings whoever is here has us among its seeds.
+            (body, _)
+                if matches!(body, Body::Ping(_)) || self.is_taken_for_a_member(to, updates) =>
+            {
+                self.introduce(from, message.from);
+            }
             _ => {}
         }
         Err(Reject::ForeignCluster { cluster })
@@ -125,7 +130,12 @@ impl Gossip {
     fn introduced(&mut self, now: Moment, from: SocketAddr, cluster: ClusterId, claim: Member) {
         self.note_namesake(now, &claim);
         let taken_for = |held: &&Member| self.is_taken_for(held, &claim);
-        let Some(held) = self.table.iter().find(taken_for) else { return };
+        let Some(held) = self.table.iter().find(taken_for) else {
+            if self.seeds.contains(&from) {
+                self.event(Event::ForeignSeed { cluster, by: from });
+            }
+            return;
+        };
         let (held, id) = (held.clone(), claim.id);
         if held.id == id {
             return self.let_go(now, held);

@@ -109,7 +109,7 @@ fn where_nobody_stands_nobody_stops_before_a_half_is_back() {
         let told = |world: &World| {
             [1, 2].iter().all(|index| world.nodes[*index].events.iter().any(is_dispute))
         };
-        assert!(world.run_until(seconds(60), told), "nobody says anything");
+        assert!(world.run_until(seconds(180), told), "nobody says anything");
         world.run(seconds(60));
         assert_eq!(world.count(is_fatal), 0, "somebody stopped");
         world.nodes[0].seeds = vec![address(2)];
@@ -194,7 +194,7 @@ fn clusters_that_use_the_same_names_leave_each_other_in_peace() {
 #[test]
 fn a_newcomer_between_two_clusters_ends_in_one_or_none() {
     let mut stopped = 0;
-    for_seeds("a_newcomer_between_two_clusters_ends_in_one_or_none", 0..64, |seed| {
+    let whole = for_seeds("a_newcomer_between_two_clusters_ends_in_one_or_none", 0..64, |seed| {
         let mut world = World::cluster(seed, 2, 0.05);
         let other = world.add("other", &[]);
         world.start(other, Start::Create(ClusterId(5)));
@@ -216,5 +216,5 @@ fn a_newcomer_between_two_clusters_ends_in_one_or_none() {
         assert_eq!(world.count(is_fatal), usize::from(stops), "somebody else stopped");
         stopped += usize::from(stops);
     });
-    assert!(stopped > 0, "the case shows nothing");
+    assert!(!whole || stopped > 0, "the case shows nothing");
 }

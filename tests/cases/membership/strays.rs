@@ -8,12 +8,19 @@ use piccolo_schema::ids::ClusterId;
 use rand::RngExt;
 
 use piccolo_tests::for_seeds;
-use piccolo_tests::membership::{Node, WAITS, World, address, seconds};
+use piccolo_tests::membership::{WAITS, World, address, seconds};
 
 const OTHER: ClusterId = ClusterId(5);
 
 fn is_fatal(event: &Event) -> bool {
     matches!(event, Event::Fatal(_) | Event::CreateRefused { .. })
+}
+
+/// Why which nodes stopped.
+fn stopped(world: &World) -> Vec<(usize, &Event)> {
+    let nodes = world.nodes.iter().enumerate();
+    let events = nodes.flat_map(|(index, node)| node.events.iter().map(move |it| (index, it)));
+    events.filter(|(_, event)| is_fatal(event)).collect()
 }
 
 fn two_clusters(event: &Event) -> bool {
@@ -25,7 +32,7 @@ fn two_clusters(event: &Event) -> bool {
 #[test]
 fn the_good_bye_of_a_node_that_is_not_in_ends_nobody() {
     let mut shown = 0;
-    for_seeds("the_good_bye_of_a_node_that_is_not_in_ends_nobody", 0..64, |seed| {
+    let whole = for_seeds("the_good_bye_of_a_node_that_is_not_in_ends_nobody", 0..64, |seed| {
         let mut world = World::cluster(seed, 3, 0.0);
         let other = world.add("other", &[]);
         world.start(other, Start::Create(OTHER));
@@ -40,7 +47,7 @@ fn the_good_bye_of_a_node_that_is_not_in_ends_nobody() {
         let alive = |by| world.seen(by, "n1").is_some_and(|m| m.state == State::Alive);
         assert!([0, 2].into_iter().all(alive), "it is not alive for the others");
     });
-    assert!(shown > 0, "no newcomer said good-bye: the case shows nothing");
+    assert!(!whole || shown > 0, "no newcomer said good-bye: the case shows nothing");
 }
 
 /// One of three founders is on its way into a cluster that is there. The other two found theirs
@@ -48,7 +55,7 @@ fn the_good_bye_of_a_node_that_is_not_in_ends_nobody() {
 #[test]
 fn a_cluster_is_founded_without_those_who_go_elsewhere() {
     let mut shown = 0;
-    for_seeds("a_cluster_is_founded_without_those_who_go_elsewhere", 0..64, |seed| {
+    let whole = for_seeds("a_cluster_is_founded_without_those_who_go_elsewhere", 0..64, |seed| {
         let mut world = World::cluster(seed, 2, 0.0);
         let old = world.gossip(0).cluster();
         let names = [3, 4, 5].map(address);
@@ -66,16 +73,16 @@ fn a_cluster_is_founded_without_those_who_go_elsewhere() {
         let in_one = |world: &World| (2..5).all(|index| world.gossip(index).cluster().is_some());
         assert!(world.run_until(seconds(30), in_one), "they are in no cluster");
         world.run(seconds(60));
-        assert_eq!(world.count(is_fatal), 0, "somebody stopped");
+        assert_eq!(stopped(&world), []);
         let clusters = [2, 3, 4].map(|index| world.gossip(index).cluster());
-        assert_eq!((clusters[0], clusters[2]), (clusters[1], old));
-        if clusters[0] != old {
+        assert_eq!(clusters[0], clusters[1]);
+        if clusters[0] != old && clusters[2] == old {
             shown += 1;
             let counts = |by| world.seen(by, "c").is_some_and(|m| m.state != State::Left);
             assert!(!counts(2) && !counts(3), "both clusters count it");
         }
     });
-    assert!(shown > 0, "all went into the old cluster: the case shows nothing");
+    assert!(!whole || shown > 0, "all went into the old cluster: the case shows nothing");
 }
 
 /// A cluster reads a join when the node has gone into another one, which was started meanwhile. It
@@ -83,7 +90,7 @@ fn a_cluster_is_founded_without_those_who_go_elsewhere() {
 #[test]
 fn who_was_let_in_too_late_is_let_go() {
     let mut shown = 0;
-    for_seeds("who_was_let_in_too_late_is_let_go", 0..64, |seed| {
+    let whole = for_seeds("who_was_let_in_too_late_is_let_go", 0..64, |seed| {
         let mut world = World::cluster(seed, 2, 0.0);
         let other = world.add("other", &[]);
         let newcomer = world.add("new", &[address(1), address(2), address(3)]);
@@ -98,15 +105,16 @@ fn who_was_let_in_too_late_is_let_go() {
         world.run(seconds(11));
         let in_the_other = world.gossip(newcomer).cluster() == OTHER;
         world.run(seconds(60));
-        assert_eq!(world.count(is_fatal), 0, "somebody stopped");
+        // Else it has heard both, and stopped, or is in the first.
         if in_the_other {
+            assert_eq!(stopped(&world), []);
             shown += 1;
             assert_eq!(world.gossip(newcomer).cluster(), OTHER);
             let counts = |by| world.seen(by, "new").is_some_and(|m| m.state != State::Left);
             assert!(!counts(0) && !counts(1), "both clusters count it");
         }
     });
-    assert!(shown >= 8, "it hardly ever went elsewhere: the case shows nothing");
+    assert!(!whole || shown >= 8, "it hardly ever went elsewhere: the case shows nothing");
 }
 
 /// The address of a member that was killed passes to a node that looks for a cluster, or is about to
@@ -169,7 +177,7 @@ fn a_lone_survivor_that_stands_is_not_over() {
         }
         world.run(seconds(120));
         assert_eq!(world.clusters().len(), 2, "the case shows nothing");
-        assert_eq!(world.count(is_fatal), 0, "somebody stopped");
+        assert_eq!(stopped(&world), []);
         let is_dispute = |event: &Event| matches!(event, Event::Disputed { .. });
         assert!(world.nodes[0].events.iter().any(is_dispute), "nobody says anything");
     });
@@ -216,13 +224,13 @@ fn a_namesake_outlives_the_member_of_another_cluster() {
             world.tell(index, |gossip, _| gossip.set_seeds(&foreign));
             world.nodes[index].seeds = foreign.to_vec();
         }
-        // Each has met each namesake by then.
+        // Each has met each namesake by then, and says that it has seeds of another cluster.
         world.run(seconds(600));
+        let is_told = |event: &Event| matches!(event, Event::ForeignSeed { cluster: OTHER, .. });
+        assert!((0..3).all(|index| world.nodes[index].events.iter().any(is_told)));
         world.crash(1);
         world.run(seconds(120));
-        let stopped = |node: &Node| node.events.iter().find(|event| is_fatal(event)).cloned();
-        let stopped: Vec<_> = world.nodes.iter().filter_map(stopped).collect();
-        assert_eq!(stopped, []);
+        assert_eq!(stopped(&world), []);
         assert!((3..6).all(|by| world.gossip(by).members().count() == 3));
     });
 }

@@ -4,4 +4,4 @@ pub mod report;
 pub mod scenarios;
 pub mod world;
 
-pub use world::{Node, WAITS, World, address, became, is_death, seconds};
+pub use world::{WAITS, World, address, became, is_death, seconds};
