@@ -117,8 +117,8 @@ fn who_was_let_in_too_late_is_let_go() {
     assert!(!whole || shown >= 8, "it hardly ever went elsewhere: the case shows nothing");
 }
 
-/// The address of a member that was killed passes to a node that looks for a cluster, or is about to
-/// create one, with the same key. What is meant for the member neither calls nor refuses it.
+/// The address of a member that was killed passes to a node that looks for a cluster, or is about
+/// to create one, with the same key. What is meant for the member neither calls nor refuses it.
 #[test]
 fn pings_to_whoever_had_the_address_call_nobody_in() {
     for_seeds("pings_to_whoever_had_the_address_call_nobody_in", 0..64, |seed| {
