@@ -4,6 +4,7 @@
 //! Pure like the shard: the reactor drives it in a node, the simulator in tests.
 
 mod action;
+mod advice;
 mod lives;
 mod majority;
 mod review;
@@ -50,19 +51,6 @@ const GLANCE: Duration = Duration::from_millis(500);
 /// Time without a cluster after which the operator is told, and between two such lines.
 const NO_CLUSTER_TOLD_AFTER: Duration = Duration::from_secs(10);
 const NO_CLUSTER_TOLD_EVERY: Duration = Duration::from_mins(1);
-
-const NO_CLUSTER: &str = "no cluster found yet: no member at the addresses of --join answers, and \
-                          not as many nodes as --expect says have found each other (do they run? \
-                          does UDP get through? have all the same --cluster-key?)";
-
-const FULL: &str = "remove those that are dead with `piccolo remove NAME`; this node asks again";
-
-const DISPUTED: &str = "end the nodes of the one that is not to go on, and start them anew with \
-                        --join and a member of the other";
-
-/// What to do about a seed that is in another cluster.
-const FOREIGN_SEED: &str = "this node's is another one. Take it out of the list, or this node \
-                            refuses to start when it finds both";
 
 /// What the node does about members beyond gossip.
 #[derive(Clone, Copy, Debug)]
@@ -326,8 +314,8 @@ impl Node {
         if now >= self.told_at && !self.gossip.cluster().is_some() && !self.stopped {
             self.told_at = now + NO_CLUSTER_TOLD_EVERY;
             self.actions.push_back(NodeAction::Warn(self.full.take().map_or_else(
-                || NO_CLUSTER.into(),
-                |(by, max)| format!("the cluster at {by} takes {max} members and is full: {FULL}"),
+                || advice::no_cluster(self.gossip.seeds(), self.gossip.expect()),
+                |(by, max)| advice::full(by, max),
             )));
         }
         if self.leaving && self.farewell_over(now) {
@@ -432,15 +420,12 @@ impl Node {
                 self.actions.push_back(NodeAction::Stop(Stop::CreateRefused { by }));
             }
             Event::Full { by, members_max } => self.full = Some((by, members_max)),
-            Event::Disputed { cluster, by } => self.tell_of_two_clusters(now, || {
-                format!(
-                    "{cluster:?}, of the node at {by}, and this node's cluster count the same \
-                     node: {DISPUTED}"
-                )
-            }),
-            Event::ForeignSeed { cluster, by } => self.tell_of_two_clusters(now, || {
-                format!("--join names {by}, which is in {cluster:?}: {FOREIGN_SEED}")
-            }),
+            Event::Disputed { cluster, by } => {
+                self.tell_of_two_clusters(now, || advice::disputed(cluster, by));
+            }
+            Event::ForeignSeed { cluster, by } => {
+                self.tell_of_two_clusters(now, || advice::foreign_seed(cluster, by));
+            }
             Event::Fatal(fatal) => self.actions.push_back(NodeAction::Stop(Stop::Fatal(fatal))),
         }
     }

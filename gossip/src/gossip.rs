@@ -282,6 +282,16 @@ impl Gossip {
         }
     }
 
+    /// Where it looks for members, as resolved last; its own address is not among them.
+    pub fn seeds(&self) -> &[SocketAddr] {
+        &self.seeds
+    }
+
+    /// How many nodes without a cluster found one; zero: this node never takes part.
+    pub fn expect(&self) -> u16 {
+        self.expect
+    }
+
     /// What has been counted so far.
     pub fn stats(&self) -> Stats {
         Stats { local_health: self.health.score(), ..self.stats }

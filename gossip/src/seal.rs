@@ -49,7 +49,10 @@ pub enum KeyFault {
         line: usize,
     },
     /// No keys, or too many.
-    #[error("{count} keys, not 1 or {KEYS_MAX}")]
+    #[error(
+        "{count} keys, not 1 or {KEYS_MAX}: write one a line, as `openssl rand -hex \
+             {KEY_BYTES}` prints them"
+    )]
     Count {
         /// As read.
         count: usize,

@@ -177,6 +177,9 @@ fn locate(query: Option<&str>, status: &Status) -> Reply {
 
 fn leave(status: &Status, requests: &Requests) -> Reply {
     if !status.leaving {
+        if status.cluster.is_none() {
+            return problem(StatusCode::CONFLICT, NO_CLUSTER);
+        }
         if !status.has_company() {
             return problem(StatusCode::CONFLICT, NO_COMPANY);
         }
@@ -186,6 +189,9 @@ fn leave(status: &Status, requests: &Requests) -> Reply {
     }
     json(StatusCode::ACCEPTED, &json!({ "leaving": status.name }))
 }
+
+const NO_CLUSTER: &str = "this node is in no cluster yet, and holds nothing: to end it, stop the \
+                          process (SIGTERM)";
 
 const NO_COMPANY: &str = "no other member is there to take the keys: ask again once one is alive \
                           (see `piccolo members`); to end this node and lose what it holds, stop \

@@ -249,6 +249,10 @@ fn leaving_is_refused_to_the_last_and_when_the_reactor_is_behind() {
         assert_eq!(admin.ask("POST", "/v1/node/leave").status, 409);
         assert_eq!(admin.requests.pop(), None);
     }
+    admin.view.publish(Status { cluster: None, ..status() });
+    let homeless = admin.ask("POST", "/v1/node/leave");
+    let text = String::from_utf8_lossy(&homeless.body);
+    assert!(homeless.status == 409 && text.contains("in no cluster yet"), "{text}");
 }
 
 #[test]

@@ -54,6 +54,10 @@ pub enum Command {
     /// Make a node hand over its keys and go
     Leave(leave::LeaveFlags),
     /// Give up a dead member for good: its id never comes back, its name is free
+    ///
+    /// Refused while the member lives or is only suspect, some 5 to 20 seconds after its end, and
+    /// by a node that sees no majority of the members, since it may be the one that is cut off. The
+    /// slots whose only copy it had begin anew at once, empty.
     Remove(remove::RemoveFlags),
 }
 

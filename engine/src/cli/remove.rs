@@ -23,7 +23,8 @@ pub struct RemoveFlags {
     /// Name of the dead member
     #[arg(value_name = "NAME")]
     pub name: String,
-    /// Remove it even if the node asked sees no majority of the members
+    /// Remove it even if the node asked sees no majority of the members. If that node is the one
+    /// that is cut off, the member's slots begin anew on its side, empty, and are served on both
     #[arg(long)]
     pub force: bool,
     /// Any live node, which tells the others.

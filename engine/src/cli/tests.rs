@@ -30,6 +30,7 @@ fn status() -> Status {
         shards: 2,
     };
     Status {
+        cluster: Some("c1".into()),
         majority: true,
         name: "anna".into(),
         id: "id of anna".into(),

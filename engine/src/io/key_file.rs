@@ -1,7 +1,7 @@
 //! The file of the cluster's keys: read at the start, and again on SIGHUP.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{Error, ErrorKind, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
@@ -19,7 +19,7 @@ const FILE_BYTES_MAX: u64 = 4 << 10;
 /// The file cannot be read, or holds something else.
 pub(super) fn read(path: &Path) -> Result<Keys, ServeError> {
     let fault = |why: String| ServeError::KeyFile { path: path.to_owned(), why };
-    let file = File::open(path).map_err(|error| fault(error.to_string()))?;
+    let file = File::open(path).map_err(|error| fault(unreadable(&error)))?;
     let mode = file.metadata().map_or(0, |metadata| metadata.permissions().mode());
     let mut text = String::new();
     file.take(FILE_BYTES_MAX + 1)
@@ -30,9 +30,24 @@ pub(super) fn read(path: &Path) -> Result<Keys, ServeError> {
     }
     let keys = Keys::parse(&text).map_err(|error| fault(error.to_string()))?;
     if mode & 0o007 != 0 {
-        log::warn!("{}: everybody on this machine may use it (see chmod)", path.display());
+        let path = path.display();
+        log::warn!(
+            "{path}: everybody on this machine may use it: `chmod 600 {path}`, as its owner"
+        );
     }
     Ok(keys)
+}
+
+fn unreadable(error: &Error) -> String {
+    let advice = match error.kind() {
+        ErrorKind::NotFound => {
+            ": make one with `(umask 077; openssl rand -hex 16 >FILE)`, and copy it \
+                               to every node"
+        }
+        ErrorKind::PermissionDenied => ": the user that runs this node has to own it",
+        _ => "",
+    };
+    format!("{error}{advice}")
 }
 
 /// The keys in words that show none: operators compare nodes by them while a key is replaced.
@@ -70,6 +85,7 @@ mod tests {
         let path = std::env::temp_dir().join(name);
         let fault = || read(&path).unwrap_err().to_string();
         assert!(fault().contains(path.to_str().unwrap()), "{}", fault());
+        assert!(fault().contains("openssl rand -hex 16 >FILE"), "{}", fault());
         for (text, why) in [
             ("", "0 keys, not 1 or 2"),
             ("hush\n", "line 1: a key is 32 hexadecimal digits"),

@@ -206,6 +206,8 @@ impl Shard {
         self.warn_of_link(key, why);
         if let Some(stream) = self.streams.get_mut(key)
             && matches!(stream.role, Role::Inlink(_))
+            // Else nothing is wrong: it comes too early, and tries again.
+            && self.cluster.is_some()
         {
             link::write_refusal(why, &mut stream.outbox.bytes);
             stream.closing = true;

@@ -12,6 +12,7 @@ use piccolo_schema::time::Moment;
 
 use super::link::BULK_BYTES_AIM;
 use super::{Action, Shard};
+use crate::plural::counted;
 use crate::store::record::Record;
 
 /// Slots that a shard moves at once at most. Enough to keep a link full while steps wait for
@@ -185,6 +186,7 @@ impl Shard {
         }
         self.resumed = now;
         self.wishes.extend(self.blocked.drain(..));
+        let mut revived = Vec::new();
         for slot in std::mem::take(&mut self.unsettled) {
             let place = self.place(slot);
             let leader = self.routes.get(slot).leader;
@@ -196,7 +198,7 @@ impl Shard {
             let lost = self.lost_majority(group);
             let stray = self.step_of(slot).is_some_and(|step| step != Step::Settled);
             if lost && self.members_majority {
-                self.revive(slot);
+                revived.push(self.revive(slot));
                 continue;
             }
             let wished = self.wish.placement.primary(slot);
@@ -213,7 +215,10 @@ impl Shard {
                 self.wishes.push_back(slot);
             }
         }
-        self.claim_vacant();
+        self.claim_vacant(&mut revived);
+        if !revived.is_empty() {
+            self.actions.push_back(Action::Warn(went_on(self.index, &revived)));
+        }
     }
 
     fn lost_majority(&self, group: &Group) -> bool {
@@ -222,19 +227,17 @@ impl Shard {
         group.config().has_voter(self.me) && living < group.config().majority()
     }
 
-    /// Leads on with what this replica holds, since the others are gone for good.
-    fn revive(&mut self, slot: Slot) {
+    /// Leads on with what this replica holds, since the others are gone for good. Says which slot,
+    /// and how many entries.
+    fn revive(&mut self, slot: Slot) -> (Slot, usize) {
         let place = self.place(slot);
         let heard = (self.routes.get(slot).era, self.routes.get(slot).term);
-        self.actions.push_back(Action::Warn(format!(
-            "slot {slot} lost its majority: it goes on here, with {} entries, in a new era",
-            self.seats[place].table.len()
-        )));
         self.with_group(place, |group, _, out| group.revive(heard, out));
+        (slot, self.seats[place].table.len())
     }
 
     /// Slots that should be led here, and whose leader is gone with the only copy, begin anew.
-    fn claim_vacant(&mut self) {
+    fn claim_vacant(&mut self, revived: &mut Vec<(Slot, usize)>) {
         let now = self.now.moment;
         if !self.members_majority || !self.wish.settled {
             self.vacant_since.clear();
@@ -276,7 +279,7 @@ impl Shard {
             let whole = |group: &Group| group.last() > Version::ZERO;
             if self.seats[place].group.as_deref().is_some_and(whole) {
                 // It had everything when its leader went.
-                self.revive(slot);
+                revived.push(self.revive(slot));
                 continue;
             }
             if self.seats[place].group.is_some() {
@@ -323,9 +326,31 @@ fn data_lost(shard: u16, count: usize, (first, last): (Slot, Slot)) -> String {
     )
 }
 
+/// What the operator is told of slots whose other replicas are gone.
+fn went_on(shard: u16, revived: &[(Slot, usize)]) -> String {
+    let entries = revived.iter().map(|(_, entries)| entries).sum();
+    let first = revived.first().map_or_else(String::new, |(slot, _)| slot.to_string());
+    format!(
+        "shard {shard}: {}, {first} the first, lost the majority of replicas; they go on here, in \
+         a new era, with the {} that this node holds",
+        counted(revived.len(), "slot", "slots"),
+        counted(entries, "key", "keys"),
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn slots_that_go_on_are_told_in_one_line() {
+        let slot = |number| Slot::new(number).unwrap();
+        assert_eq!(
+            went_on(1, &[(slot(7), 40), (slot(9), 2)]),
+            "shard 1: 2 slots, 7 the first, lost the majority of replicas; they go on here, in a \
+             new era, with the 42 keys that this node holds"
+        );
+    }
 
     #[test]
     fn one_slot_that_is_lost_is_no_crowd() {
