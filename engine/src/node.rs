@@ -288,6 +288,13 @@ impl Node {
     /// Gives up moving slots away: the time for it is over. Says good-bye all the same, so that
     /// the others need not find out that this node is gone.
     pub fn abandon(&mut self, now: Moment) {
+        let slots = self.observed.replicas;
+        if slots > 0 && !self.stopped {
+            self.actions.push_back(NodeAction::Warn(format!(
+                "{} not moved away: lost with this node, with their keys",
+                counted(slots as usize, "slot has", "slots have")
+            )));
+        }
         self.depart(now);
     }
 

@@ -46,6 +46,10 @@ struct Membership {
     /// Simulated minutes of the quiet scenario, for each seed.
     #[arg(long, default_value_t = 10, value_parser = within(MINUTES, "minutes", 10))]
     minutes: u64,
+    /// Simulated minutes from when all have come in until the quiet scenario counts: news of a
+    /// thousand newcomers takes two to die down.
+    #[arg(long, default_value_t = 1, value_parser = within(MINUTES, "minutes", 1))]
+    lead: u64,
     /// Also cut the cluster into halves, heal it, and see how long it takes to agree.
     #[arg(long)]
     partition: bool,
@@ -140,6 +144,7 @@ fn plan(options: &Membership) -> Plan {
         setting: Setting { nodes: options.nodes, loss: options.loss, slow: options.slow, config },
         seeds: options.seeds,
         first_seed: options.first_seed,
+        lead: minutes(options.lead),
         quiet: minutes(options.minutes),
         apart: minutes(options.partition_minutes),
         scenarios: scenarios(options),

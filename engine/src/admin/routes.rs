@@ -126,10 +126,11 @@ fn cluster(status: &Status) -> Reply {
         let picked = status.slots.iter().filter(|range| picks(range));
         picked.map(|range| u32::from(range.last - range.first) + 1).sum()
     };
+    // A former life of a member is shown by its id, and dead, too.
     let dead = |m: &MemberStatus| matches!(m.state, MemberState::Dead | MemberState::Left);
-    let dead: Vec<_> = status.members.iter().filter(|m| dead(m)).map(|m| &m.name).collect();
+    let live: Vec<_> = status.members.iter().filter(|m| !dead(m)).map(|m| &m.name).collect();
     let leaderless = slots(&|range| range.leader.is_none());
-    let led_by_the_dead = slots(&|range| range.leader.as_ref().is_some_and(|l| dead.contains(&l)));
+    let led_by_the_dead = slots(&|range| range.leader.as_ref().is_some_and(|l| !live.contains(&l)));
     let summary = json!({
         "cluster": status.cluster,
         "seen_by": status.name,

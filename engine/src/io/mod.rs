@@ -34,7 +34,7 @@ use piccolo_gossip::Keys;
 use piccolo_schema::ids::NodeId;
 
 use crate::admin::{self, Metrics, Requests, Status, View};
-use crate::config::Config;
+use crate::config::{Config, Start};
 use crate::resp::parse::Limits;
 use crate::shard::{Control, Doors, Shard, ShardConfig, Shared};
 use clock::Clock;
@@ -96,6 +96,7 @@ pub fn serve(config: &Config) -> Result<(), ServeError> {
         (view, requests),
         shared,
     )?;
+    log::info!("{}", described(config));
     let result = reactor.run();
     reactor.stop_shards();
     for worker in workers {
@@ -104,6 +105,23 @@ pub fn serve(config: &Config) -> Result<(), ServeError> {
     }
     drop(admin);
     result
+}
+
+/// What the log of a node begins with.
+fn described(config: &Config) -> String {
+    let how = match &config.start {
+        Start::Create => "begins a cluster".to_owned(),
+        Start::Join { seeds, expect: None } => format!("asks {}", seeds.join(", ")),
+        Start::Join { seeds, expect: Some(expect) } => {
+            format!("asks {}, and expects {expect}", seeds.join(", "))
+        }
+    };
+    let Config { name, shards, client, advertise_peer, admin, .. } = config;
+    format!(
+        "piccolo {} as {name}: clients at {client}, peers at {advertise_peer}, admin at {admin}; \
+         shards: {shards}; {how}",
+        env!("CARGO_PKG_VERSION")
+    )
 }
 
 /// Starts a thread for each shard and wires them to the reactor and to each other.

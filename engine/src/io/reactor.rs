@@ -30,7 +30,6 @@ use crate::admin::status::Counts;
 use crate::admin::{AdminRequest, Requests, Status, View};
 use crate::config::{Config, Start};
 use crate::node::{Node, NodeAction, NodeConfig, Observed, Stop};
-use crate::plural::counted;
 use crate::seldom::Seldom;
 use crate::shard::{Control, Door, Shared};
 
@@ -437,11 +436,7 @@ impl Reactor {
 
     fn stop_now(&mut self, now: Moment) -> Option<Stop> {
         if self.drain_until.is_some_and(|until| until <= now) && self.stop.is_none() {
-            let left: u64 = self.shared.iter().map(|shared| shared.replicas.get()).sum();
-            if left > 0 {
-                let left = counted(left as usize, "slot has", "slots have");
-                log::warn!("{left} not moved away in time: lost with this node");
-            }
+            log::info!("the time for leaving is over (--drain)");
             self.node.abandon(now);
             self.act(now);
         }

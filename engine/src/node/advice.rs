@@ -28,8 +28,8 @@ pub(super) fn no_cluster(seeds: &[SocketAddr], expect: u16) -> String {
         ),
     };
     format!(
-        "no cluster found yet: {asked}; {founders} (do they run? does UDP get through? have all the \
-         same --cluster-key?)"
+        "no cluster found yet: {asked}; {founders} (do they run? does UDP get through? have all \
+         the same --cluster-key?)"
     )
 }
 

@@ -141,14 +141,20 @@ impl Shard {
         let mut leaders: Vec<usize> = ranges.iter().map(|range| range.node).collect();
         leaders.sort_unstable();
         leaders.dedup();
+        let led_by = |state: State| -> u32 {
+            let led =
+                ranges.iter().filter(|range| self.topology.nodes()[range.node].state == state);
+            led.map(|range| u32::from(range.last - range.first) + 1).sum()
+        };
+        let (suspect, dead) = (led_by(State::Suspect), led_by(State::Dead));
         // Whatever a slot waits for is waited for inside: clients are always welcome to ask.
         let lines = [
             ("cluster_enabled", "1".into()),
             ("cluster_state", "ok".into()),
             ("cluster_slots_assigned", routed.to_string()),
-            ("cluster_slots_ok", led.to_string()),
-            ("cluster_slots_pfail", "0".into()),
-            ("cluster_slots_fail", (routed - led as usize).to_string()),
+            ("cluster_slots_ok", (led - suspect - dead).to_string()),
+            ("cluster_slots_pfail", suspect.to_string()),
+            ("cluster_slots_fail", (routed - (led - dead) as usize).to_string()),
             ("cluster_known_nodes", self.topology.nodes().len().to_string()),
             ("cluster_size", leaders.len().to_string()),
             ("cluster_current_epoch", self.routes.changes().to_string()),

@@ -49,6 +49,7 @@ pub(super) struct Counters {
     pub(super) bounced: u64,
     pub(super) link_faults: u64,
     pub(super) slots_led: u64,
+    pub(super) slots_lost: u64,
     pub(super) snapshots: u64,
     pub(super) snapshot_bytes: u64,
     /// Commands of those counted whose replies were not known at once.
@@ -160,6 +161,8 @@ pub struct Shared {
     pub slots_unrouted: Gauge,
     /// Replicas of slots held, led or not.
     pub replicas: Gauge,
+    /// Slots begun anew, empty, so far.
+    pub slots_lost: Gauge,
     /// Snapshots sent so far.
     pub snapshots: Gauge,
     /// Bytes of snapshots sent so far.
@@ -194,6 +197,7 @@ impl Shared {
         self.bounced.set(counters.bounced);
         self.link_faults.set(counters.link_faults);
         self.slots_led.set(counters.slots_led);
+        self.slots_lost.set(counters.slots_lost);
         self.snapshots.set(counters.snapshots);
         self.snapshot_bytes.set(counters.snapshot_bytes);
         self.connections.set(counters.connections);

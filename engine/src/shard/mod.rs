@@ -150,6 +150,8 @@ pub struct Shard {
     busy: BTreeSet<Slot>,
     /// Slots whose replicas have something to repeat now and then.
     unsettled: BTreeSet<Slot>,
+    /// Slots, and keys in them, that others took over while this node led them: not yet told.
+    overtaken: (usize, usize),
     /// Slots on the move.
     moves: Vec<Slot>,
     /// Slots to be looked at, whether they should move.
@@ -234,6 +236,7 @@ impl Shard {
             graves: Vec::new(),
             busy: BTreeSet::new(),
             unsettled: BTreeSet::new(),
+            overtaken: (0, 0),
             moves: Vec::new(),
             wishes: VecDeque::new(),
             blocked: Vec::new(),

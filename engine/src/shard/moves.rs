@@ -216,6 +216,10 @@ impl Shard {
             }
         }
         self.claim_vacant(&mut revived);
+        let (slots, keys) = std::mem::take(&mut self.overtaken);
+        if slots > 0 {
+            self.actions.push_back(Action::Warn(taken_over(self.index, slots, keys)));
+        }
         if !revived.is_empty() {
             self.actions.push_back(Action::Warn(went_on(self.index, &revived)));
         }
@@ -267,6 +271,7 @@ impl Shard {
             }
         }
         if let (Some(first), Some(last)) = (lost.first(), lost.last()) {
+            self.counters.slots_lost += lost.len() as u64;
             self.actions.push_back(Action::Warn(data_lost(
                 self.index,
                 lost.len(),
@@ -326,6 +331,17 @@ fn data_lost(shard: u16, count: usize, (first, last): (Slot, Slot)) -> String {
     )
 }
 
+/// What the operator is told of slots that others began anew while this node was cut off or stood
+/// still.
+fn taken_over(shard: u16, slots: usize, keys: usize) -> String {
+    let lost = if keys == 0 { "" } else { "DATA LOST: " };
+    format!(
+        "{lost}shard {shard}: others took {} over while they did not hear this node; {} here",
+        counted(slots, "slot", "slots"),
+        counted(keys, "key is dropped", "keys are dropped"),
+    )
+}
+
 /// What the operator is told of slots whose other replicas are gone.
 fn went_on(shard: u16, revived: &[(Slot, usize)]) -> String {
     let entries = revived.iter().map(|(_, entries)| entries).sum();
@@ -341,6 +357,14 @@ fn went_on(shard: u16, revived: &[(Slot, usize)]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_others_took_over_is_a_loss_if_there_was_something() {
+        let text = taken_over(0, 3, 1);
+        assert!(text.starts_with("DATA LOST: shard 0: others took 3 slots over"), "{text}");
+        assert!(text.ends_with("hear this node; 1 key is dropped here"), "{text}");
+        assert!(taken_over(0, 1, 0).starts_with("shard 0: others took 1 slot over"));
+    }
 
     #[test]
     fn slots_that_go_on_are_told_in_one_line() {

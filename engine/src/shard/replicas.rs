@@ -211,15 +211,9 @@ impl Shard {
             && route.leader != self.me
         {
             // Another node has brought this slot back without us: what is here is void.
-            let led = group.is_leader();
-            let warning = format!(
-                "slot {slot} was taken over by node {} in a newer era; {} entries held here are \
-                 dropped",
-                route.leader,
-                self.seats[place].table.len()
-            );
-            if led {
-                self.actions.push_back(Action::Warn(warning));
+            if group.is_leader() {
+                self.overtaken.0 += 1;
+                self.overtaken.1 += self.seats[place].table.len();
                 self.run_effect(place, Effect::Deposed);
             }
             self.run_effect(place, Effect::Drop);

@@ -8,9 +8,6 @@ use std::time::Duration;
 
 use super::scenarios::{self, Quiet, Setting};
 
-/// From when all have come in until news of that has died down, so that it counts for nothing.
-const LEAD: Duration = Duration::from_mins(1);
-
 /// What to measure.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -20,7 +17,9 @@ pub struct Plan {
     pub seeds: u64,
     /// The first of them.
     pub first_seed: u64,
-    /// How long each seed of the quiet scenario plays.
+    /// From when all have come in until each seed of the quiet scenario counts.
+    pub lead: Duration,
+    /// How long it counts.
     pub quiet: Duration,
     /// How long halves are apart.
     pub apart: Duration,
@@ -96,7 +95,7 @@ fn crash(plan: &Plan) -> Vec<Row> {
 
 fn quiet(plan: &Plan) -> Vec<Row> {
     let setting = &plan.setting;
-    let quiet = over_seeds(plan, |seed| scenarios::quiet(seed, setting, LEAD, plan.quiet));
+    let quiet = over_seeds(plan, |seed| scenarios::quiet(seed, setting, plan.lead, plan.quiet));
     let seconds = plan.quiet.as_secs_f64() * plan.seeds as f64 * setting.nodes as f64;
     let hours = seconds / 3600.0;
     let sum = |field: fn(&Quiet) -> u64| quiet.iter().map(field).sum::<u64>();

@@ -168,6 +168,9 @@ impl NodeCollector {
             .is(self.sum(|shared| &shared.slots_missing));
         to.gauge("piccolo_slots_unrouted", "Slots of which this node knows no leader.")
             .is(self.sum(|shared| &shared.slots_unrouted));
+        let help =
+            "Slots begun anew here, empty, since their only copy was on nodes that are gone.";
+        to.counter("piccolo_slots_lost_total", help).is(self.sum(|shared| &shared.slots_lost));
         let help = "Copies of slots held, led here or elsewhere.";
         to.gauge("piccolo_slots_held", help).is(self.sum(|shared| &shared.replicas));
         to.counter("piccolo_migration_snapshots_total", "Snapshots of slots sent to other nodes.")

@@ -83,7 +83,8 @@ impl Picture {
             let Some(leader) = &range.leader else { continue };
             let leader = index(leader);
             let state = leader.and_then(|index| nodes.get(index)).map(|&(_, state)| state);
-            let silent = state.is_some_and(is_silent);
+            // One that is not listed is a former life of a member.
+            let silent = state.is_none_or(is_silent);
             for slot in slots.iter_mut().take(usize::from(range.last) + 1).skip(range.first.into())
             {
                 let right = leader.is_some() && slot.desired == leader;

@@ -60,7 +60,7 @@ fn the_picture_is_as_it_was() {
   2048  AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA
   3072  AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA
   4096  bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb
-  5120  bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb
+  5120  !!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!
   6144  !!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!
   7168  ................................
   8192  ................................
