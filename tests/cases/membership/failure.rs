@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use piccolo_gossip::{Gossip, State};
+use piccolo_gossip::{Event, Gossip, State};
 use rand::RngExt;
 
 use piccolo_tests::for_seeds;
-use piccolo_tests::membership::{World, became, is_death, seconds};
+use piccolo_tests::membership::{WAITS, World, became, is_death, seconds};
 
 /// A crash is seen by all within the time that rounds, suspicion and spreading take, and nobody
 /// else is held dead.
@@ -166,4 +166,39 @@ fn a_quiet_cluster_sends_no_gossip() {
     assert!((200..=290).contains(&sent), "{sent} datagrams in a minute");
     let bytes = (after.bytes_out - before.bytes_out) / sent;
     assert!(bytes < 150, "{bytes} bytes per datagram with nothing to tell");
+}
+
+/// Nodes of one cluster are killed, started again, paused and cut off at random: nobody is ever
+/// ended by that, and once it is over all agree.
+#[test]
+fn random_trouble_in_one_cluster_ends_nobody() {
+    for_seeds("random_trouble_in_one_cluster_ends_nobody", 0..64, |seed| {
+        let mut world = World::cluster(seed, 5, 0.1);
+        let old = world.gossip(0).cluster();
+        for _ in 0..60 {
+            let node = world.rng.random_range(0..5);
+            let time = world.rng.random_range(100..12_000);
+            let time = Duration::from_millis(time);
+            let running = world.running();
+            let members = running.iter().filter(|index| world.gossip(**index).cluster() == old);
+            let enough = members.count() > 2;
+            match world.rng.random_range(0..5) {
+                0 if enough => world.crash(node),
+                1 if world.nodes[node].gossip.is_none() => world.start(node, WAITS),
+                2 => world.pause(node, time),
+                3 => world.nodes[node].side ^= 1,
+                _ => world.run(time),
+            }
+            assert_eq!(world.count(|event| matches!(event, Event::Fatal(_))), 0);
+        }
+        for node in 0..5 {
+            world.nodes[node].side = 0;
+            if world.nodes[node].gossip.is_none() {
+                world.start(node, WAITS);
+            }
+        }
+        assert!(world.run_until(seconds(60), World::agrees), "they do not agree");
+        assert_eq!(world.count(|event| matches!(event, Event::Fatal(_))), 0);
+        assert_eq!(world.clusters(), [old]);
+    });
 }
