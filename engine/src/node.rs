@@ -321,7 +321,7 @@ impl Node {
         if now >= self.told_at && !self.gossip.cluster().is_some() && !self.stopped {
             self.told_at = now + NO_CLUSTER_TOLD_EVERY;
             self.actions.push_back(NodeAction::Warn(self.full.take().map_or_else(
-                || advice::no_cluster(self.gossip.seeds(), self.gossip.expect()),
+                || advice::no_cluster(&self.gossip),
                 |(by, max)| advice::full(by, max),
             )));
         }

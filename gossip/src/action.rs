@@ -105,6 +105,15 @@ pub enum Fatal {
         /// Its address.
         by: SocketAddr,
     },
+    /// A later node took this node's name while this one did not answer.
+    #[error(
+        "a node that was started later took this node's name, at {by}, while this one did not \
+         answer: it goes on, and what this one held is lost. Two nodes need two names (--name)"
+    )]
+    Superseded {
+        /// Its address.
+        by: SocketAddr,
+    },
     /// An operator removed this node.
     #[error("this node was removed from its cluster: start it anew, and it joins as a new member")]
     Removed,

@@ -116,7 +116,7 @@ impl Gossip {
                 // Nobody else can have our address: an earlier life with a faster clock.
                 self.outbid(now, claim.generation.saturating_add(1), 0);
             } else {
-                self.fatal(Fatal::NameTaken { by: claim.peer });
+                self.fatal(Fatal::Superseded { by: claim.peer });
             }
         } else {
             self.remind(now);

@@ -64,6 +64,11 @@ impl Founding {
         self.founders.values().map(|founder| founder.claim.peer)
     }
 
+    /// How the other founders are called.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.founders.keys().map(String::as_str)
+    }
+
     /// The other founders, as they describe themselves.
     pub(crate) fn claims(&self) -> impl Iterator<Item = Member> {
         self.founders.values().map(|founder| founder.claim.clone())

@@ -292,6 +292,11 @@ impl Gossip {
         self.expect
     }
 
+    /// Other nodes without a cluster that were heard of in the last seconds, by name.
+    pub fn founders(&self) -> impl Iterator<Item = &str> {
+        self.founding.names()
+    }
+
     /// What has been counted so far.
     pub fn stats(&self) -> Stats {
         Stats { local_health: self.health.score(), ..self.stats }

@@ -11,7 +11,7 @@ use super::discovery;
 use super::metrics::Metrics;
 use super::reply::{Reply, json, method_not_allowed, problem};
 use super::requests::{AdminRequest, Requests};
-use super::status::{MemberState, MemberStatus, RangeStatus, SlotRangeStatus, Status};
+use super::status::{MemberState, RangeStatus, Status};
 
 /// Bytes of a request's body at most. No path takes one; this much is let pass unread.
 pub const BODY_BYTES_MAX: u64 = 1 << 10;
@@ -122,22 +122,13 @@ fn cluster(status: &Status) -> Reply {
         .into_iter()
         .map(|state| (state.word().to_owned(), count(state).into()))
         .collect();
-    let slots = |picks: &dyn Fn(&SlotRangeStatus) -> bool| -> u32 {
-        let picked = status.slots.iter().filter(|range| picks(range));
-        picked.map(|range| u32::from(range.last - range.first) + 1).sum()
-    };
-    // A former life of a member is shown by its id, and dead, too.
-    let dead = |m: &MemberStatus| matches!(m.state, MemberState::Dead | MemberState::Left);
-    let live: Vec<_> = status.members.iter().filter(|m| !dead(m)).map(|m| &m.name).collect();
-    let leaderless = slots(&|range| range.leader.is_none());
-    let led_by_the_dead = slots(&|range| range.leader.as_ref().is_some_and(|l| !live.contains(&l)));
     let summary = json!({
         "cluster": status.cluster,
         "seen_by": status.name,
         "members": members,
         "ring_digest": status.ring_digest,
-        "slots_without_leader": leaderless,
-        "slots_led_by_the_dead": led_by_the_dead,
+        "slots_without_leader": status.slots_of(|leader| leader.is_none()),
+        "slots_led_by_the_dead": status.slots_led_by_the_dead(),
     });
     json(StatusCode::OK, &summary)
 }

@@ -198,6 +198,20 @@ impl Status {
         self.shards.iter().map(|shard| shard.keys).sum()
     }
 
+    /// Slots whose leader, as far as this node knows, is dead or gone. A former life of a member is
+    /// shown by its id, and gone, too.
+    pub fn slots_led_by_the_dead(&self) -> u32 {
+        let dead = |m: &MemberStatus| matches!(m.state, MemberState::Dead | MemberState::Left);
+        let live: Vec<_> = self.members.iter().filter(|m| !dead(m)).map(|m| &m.name).collect();
+        self.slots_of(|leader| leader.is_some_and(|leader| !live.contains(&leader)))
+    }
+
+    /// Slots for whose leader something holds.
+    pub fn slots_of(&self, holds: impl Fn(Option<&String>) -> bool) -> u32 {
+        let ranges = self.slots.iter().filter(|range| holds(range.leader.as_ref()));
+        ranges.map(|range| u32::from(range.last - range.first) + 1).sum()
+    }
+
     /// Whether somebody else could take over what this node holds. Who is suspect may be dead, and
     /// is known to be or not in a moment.
     pub fn has_company(&self) -> bool {

@@ -318,7 +318,7 @@ impl Reactor {
                 self.counts.clients_refused_leaving += 1;
                 return;
             }
-            Door::Client if self.drain_until.is_some() => {
+            Door::Client if self.drain_until.is_some() || self.stop.is_some() => {
                 self.counts.clients_refused_leaving += 1;
                 Some((Reason::Leaving, "this node is leaving"))
             }

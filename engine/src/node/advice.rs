@@ -2,35 +2,48 @@
 
 use std::net::SocketAddr;
 
+use piccolo_gossip::Gossip;
 use piccolo_schema::ids::ClusterId;
 
-use crate::plural::counted;
-
-/// Addresses named in one line.
+/// Names or addresses in one line, at most.
 const NAMED_MAX: usize = 8;
 
-/// No cluster was found for a while. `expect` is how many nodes found one, zero if they never do.
-pub(super) fn no_cluster(seeds: &[SocketAddr], expect: u16) -> String {
-    let mut named: Vec<_> = seeds.iter().take(NAMED_MAX).map(SocketAddr::to_string).collect();
-    if seeds.len() > NAMED_MAX {
-        named.push(format!("{} more", seeds.len() - NAMED_MAX));
-    }
-    let asked = match named.as_slice() {
-        [] => "no name in --join could be resolved yet".to_owned(),
-        [only] => format!("no member of one answers at {only} (--join)"),
-        _ => format!("no member of one answers at {} (--join)", named.join(", ")),
+/// No cluster was found for a while.
+pub(super) fn no_cluster(gossip: &Gossip) -> String {
+    let found: Vec<&str> = gossip.founders().collect();
+    nobody_answers(gossip.seeds(), usize::from(gossip.expect()), &found)
+}
+
+/// `expect` is how many nodes found a cluster, zero if they never do; `found` are the others found.
+fn nobody_answers(seeds: &[SocketAddr], expect: usize, found: &[&str]) -> String {
+    let seeds: Vec<_> = seeds.iter().map(SocketAddr::to_string).collect();
+    let asked = if seeds.is_empty() {
+        "--join gives no address but this node's own, or none that could be resolved".to_owned()
+    } else {
+        format!("no member of one answers at {} (--join)", listed(&seeds))
     };
-    let founders = match expect {
-        0 => "without --expect this node waits until one does".to_owned(),
+    let founders = match (expect, found) {
+        (0, _) => "without --expect this node waits until one does".to_owned(),
+        (_, []) => format!("of the {expect} that --expect wants this node found nobody else"),
         _ => format!(
-            "{} that look for one, as --expect says, have not found each other",
-            counted(usize::from(expect), "node", "nodes")
+            "of the {expect} that --expect wants {} found each other, this node and {}",
+            found.len() + 1,
+            listed(found)
         ),
     };
     format!(
         "no cluster found yet: {asked}; {founders} (do they run? does UDP get through? have all \
          the same --cluster-key?)"
     )
+}
+
+fn listed<T: AsRef<str>>(names: &[T]) -> String {
+    let mut named: Vec<&str> = names.iter().take(NAMED_MAX).map(AsRef::as_ref).collect();
+    let more = format!("{} more", names.len() - named.len());
+    if names.len() > NAMED_MAX {
+        named.push(&more);
+    }
+    named.join(", ")
 }
 
 /// The cluster has no room.
@@ -53,8 +66,8 @@ pub(super) fn disputed(cluster: ClusterId, by: SocketAddr) -> String {
 /// A seed is in another cluster.
 pub(super) fn foreign_seed(cluster: ClusterId, by: SocketAddr) -> String {
     format!(
-        "--join names {by}, which is in {cluster:?}, not in this node's: take it out of the list, \
-         or this node refuses to start once it hears both"
+        "--join names {by}, which is in {cluster:?}, not in this node's: if it belongs there, take \
+         it out of the list; if it belongs here, it has to be started anew"
     )
 }
 
@@ -65,11 +78,12 @@ mod tests {
     #[test]
     fn who_is_asked_and_expected_is_named() {
         let seeds: Vec<SocketAddr> = (1..=10).map(|port| ([10, 0, 0, 1], port).into()).collect();
-        let none = no_cluster(&[], 0);
-        assert!(none.contains("could be resolved") && none.contains("waits until one"), "{none}");
-        let two = no_cluster(&seeds[..2], 3);
-        assert!(two.contains("at 10.0.0.1:1, 10.0.0.1:2 (--join); 3 nodes that look"), "{two}");
-        let many = no_cluster(&seeds, 1);
-        assert!(many.contains("10.0.0.1:8, 2 more (--join); 1 node that"), "{many}");
+        let none = nobody_answers(&[], 0, &[]);
+        assert!(none.contains("but this node's own") && none.contains("waits until"), "{none}");
+        let two = nobody_answers(&seeds[..2], 3, &[]);
+        assert!(two.contains("at 10.0.0.1:1, 10.0.0.1:2 (--join); of the 3 that"), "{two}");
+        let many = nobody_answers(&seeds, 4, &["b", "c"]);
+        assert!(many.contains("10.0.0.1:8, 2 more (--join)"), "{many}");
+        assert!(many.contains("wants 3 found each other, this node and b, c (do"), "{many}");
     }
 }

@@ -87,7 +87,7 @@ fn a_superseded_node_stops_and_never_comes_back() {
         assert!(world.run_until(seconds(10), came), "the heir did not come in");
         let id = world.gossip(heir).me().id;
         world.nodes[3].side = 0;
-        let stopped = Event::Fatal(Fatal::NameTaken { by: address(5) });
+        let stopped = Event::Fatal(Fatal::Superseded { by: address(5) });
         let told = |world: &World| world.nodes[3].events.contains(&stopped);
         assert!(world.run_until(seconds(60), told), "the old holder goes on");
         world.crash(3);

@@ -1,5 +1,7 @@
 //! Two clusters that count one node, as mistakes and pauses bring them about.
 
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use crate::harness::cluster::SETTLE_LIMIT;
@@ -30,6 +32,16 @@ fn ends(node: &mut Node) -> String {
     let printed = process.printed();
     assert_eq!(status.code(), Some(2), "{printed}");
     printed
+}
+
+/// Whether a write is acknowledged on a new connection.
+fn writes(address: SocketAddr) -> bool {
+    let Ok(mut stream) = TcpStream::connect(address) else { return false };
+    let mut reply = [0; 3];
+    stream.set_read_timeout(Some(Duration::from_secs(2))).expect("a timeout");
+    stream.write_all(b"SET k v\r\n").is_ok()
+        && stream.read_exact(&mut reply).is_ok()
+        && reply == *b"+OK"
 }
 
 /// One node of three is stopped while the others are killed and make a cluster anew. When it goes
@@ -70,6 +82,14 @@ fn a_member_created_beside_its_cluster_ends() {
     let mut cluster = Cluster::start("created", 2, &[]);
     cluster.nodes[0].kill();
     cluster.nodes[0].start();
+    let address = cluster.nodes[0].client;
+    until(STOP_LIMIT, "it serves", || if writes(address) { Ok(()) } else { Err("no".into()) });
+    let mut standing = TcpStream::connect(address).expect("it serves");
+    // It closes its clients first. From then on what it said would be lost for sure.
+    while standing.read(&mut [0]).is_ok_and(|bytes| bytes > 0) {}
+    while TcpStream::connect(address).is_ok() {
+        assert!(!writes(address), "acknowledged by a node that is at its end");
+    }
     let printed = ends(&mut cluster.nodes[0]);
     assert!(printed.contains("counts this node as its member"), "{printed}");
     let seeds = cluster.seeds();

@@ -219,6 +219,8 @@ fn node(status: &Status, to: &mut Families) {
 }
 
 fn cluster(status: &Status, to: &mut Families) {
+    let help = "Slots whose leader is dead or gone: commands for them fail until they are back.";
+    to.gauge("piccolo_slots_led_by_the_dead", help).is(status.slots_led_by_the_dead().into());
     let help = "Other nodes that answered a heartbeat within the last second.";
     to.gauge("piccolo_supporters", help).is(status.counts.supporters as u64);
     let help = "Members of the cluster as this node sees them, itself included.";
