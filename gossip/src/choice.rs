@@ -133,13 +133,18 @@ impl Gossip {
         }
     }
 
-    /// Says good-bye to a cluster that may have let us in already.
-    fn renounce(&mut self, choice: Choice) {
+    /// Says good-bye to a cluster that may have let us in already, or puts our name to the test.
+    pub(crate) fn renounce(&mut self, choice: Choice) {
         let me = self.me();
         let incarnation = me.incarnation.saturating_add(1);
         let left = Member { incarnation, said: State::Left, state: State::Left, ..me.clone() };
         self.cluster = choice.cluster;
-        self.send(choice.by, choice.id, Body::Gossip, vec![left]);
+        self.send(choice.by, choice.id, Body::Gossip, vec![left.clone()]);
+        for seed in self.seeds.clone() {
+            if seed != choice.by {
+                self.send(seed, NodeId::NONE, Body::Gossip, vec![left.clone()]);
+            }
+        }
         self.cluster = ClusterId::NONE;
     }
 }

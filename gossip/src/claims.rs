@@ -33,6 +33,7 @@ impl Gossip {
     ) {
         for claim in claims {
             if self.is_farewell_of_a_stranger(teller, &claim) {
+                self.trials.end(claim.id);
                 self.stats.claims_ignored += 1;
             } else if self.is_us(&claim.name) {
                 self.hear_of_us(now, &claim);

@@ -28,9 +28,11 @@ pub(crate) struct Foreign {
     moved: BTreeMap<String, Moved>,
     /// Where nodes of other clusters have the names of members that live elsewhere, and since when
     /// that is known: of members only.
-    namesakes: BTreeMap<String, (SocketAddr, Moment)>,
+    namesakes: BTreeMap<String, Vec<(SocketAddr, Moment)>>,
     /// The claim upon us that outweighs our own cluster, if there is one now.
     losing: Option<Losing>,
+    /// That our own cluster is over, if it looks so now.
+    over: Option<Evidence>,
     /// Members that this node hears, itself included, if they are at least half of all; until when
     /// that is known.
     heard: (u32, Moment),
@@ -46,11 +48,33 @@ struct Moved {
 /// A cluster that counts us, stands, and in which no fewer are heard than here.
 #[derive(Clone, Copy, Debug)]
 struct Losing {
-    cluster: ClusterId,
+    claims: Evidence,
     by: (SocketAddr, NodeId),
-    /// How often it has said so, each time a while after the last.
+}
+
+/// What another cluster has shown again and again.
+#[derive(Clone, Copy, Debug)]
+struct Evidence {
+    cluster: ClusterId,
+    /// How often, each time a while after the last.
     times: u32,
     last: Moment,
+}
+
+impl Evidence {
+    /// The same once more.
+    fn again(before: Option<Self>, now: Moment, cluster: ClusterId) -> Self {
+        let before = before.filter(|before| before.cluster == cluster && !before.is_old(now));
+        match before {
+            Some(before) if now.since(before.last) < EVIDENCE_SPACING => before,
+            Some(Self { times, .. }) => Self { cluster, times: times + 1, last: now },
+            None => Self { cluster, times: 1, last: now },
+        }
+    }
+
+    fn is_old(&self, now: Moment) -> bool {
+        now.since(self.last) > EVIDENCE_MEMORY
+    }
 }
 
 /// How long it counts that a member was heard in another cluster: each of a few dead is tried
@@ -61,14 +85,21 @@ const MOVED_MEMORY: Duration = Duration::from_mins(1);
 /// its name in common with that one.
 const NAMESAKE_AFTER: Duration = Duration::from_mins(1);
 
+/// Namesakes of one member that are remembered, the latest first.
+const NAMESAKES_MAX: usize = 8;
+
 /// Time between two claims upon us that count each, and how many make us stop. Less than a second
 /// proves nothing: our own cluster may not have been heard yet since we came in or were paused, and
 /// the other one may not have noticed its own pause.
-const CLAIM_SPACING: Duration = Duration::from_millis(300);
+const EVIDENCE_SPACING: Duration = Duration::from_millis(300);
 const CLAIMS_TO_STOP: u32 = 6;
 
-/// A claim that was not repeated for so long is forgotten.
-const CLAIM_MEMORY: Duration = Duration::from_secs(5);
+/// How often it must look as if our cluster were over. Whoever was paused hears nobody for the
+/// tenth of a second between two heartbeats.
+const SIGNS_TO_STOP: u32 = 3;
+
+/// Evidence that was not repeated for so long is forgotten.
+const EVIDENCE_MEMORY: Duration = Duration::from_secs(5);
 
 impl Gossip {
     /// Says how many members this node hears, itself included, and until when they are known to be
@@ -142,14 +173,22 @@ impl Gossip {
         }
         if held.name == claim.name {
             self.note_moved(now, &held, Moved { cluster, heard_at: now, claim });
+        } else {
+            // The address may have passed on, however fast we probe: who lives there refutes.
+            self.suspect(now, &held.name, held.id);
         }
         let heard = self.heard(now);
         let (moved, members) = self.count_moved(now, cluster);
         // One that stands may lead what was brought back for those who moved.
         if heard == 0 && 2 * moved > members {
-            self.fatal(Fatal::Over { cluster, by: from, moved, members });
+            let signs = Evidence::again(self.foreign.over, now, cluster);
+            self.foreign.over = Some(signs);
+            if signs.times >= SIGNS_TO_STOP {
+                self.fatal(Fatal::Over { cluster, by: from, moved, members });
+            }
             return;
         }
+        self.foreign.over = None;
         self.event(Event::Disputed { cluster, by: from });
         self.send(from, id, Body::Claimed(heard), vec![held]);
     }
@@ -160,9 +199,12 @@ impl Gossip {
         namesakes.retain(|name, _| self.table.get(name).is_some());
         let Some(held) = self.table.get(&claim.name) else { return };
         let elsewhere = held.state.is_live() && held.id != claim.id && held.peer != claim.peer;
-        let known = namesakes.get(&claim.name).is_some_and(|(peer, _)| *peer == claim.peer);
-        if elsewhere && !known {
-            namesakes.insert(claim.name.clone(), (claim.peer, now));
+        if elsewhere {
+            let known = namesakes.entry(claim.name.clone()).or_default();
+            if !known.iter().any(|(peer, _)| *peer == claim.peer) {
+                known.truncate(NAMESAKES_MAX - 1);
+                known.insert(0, (claim.peer, now));
+            }
         }
     }
 
@@ -184,9 +226,10 @@ impl Gossip {
 
     fn is_namesake(&self, held: &Member, claim: &Member) -> bool {
         let known = self.foreign.namesakes.get(&claim.name);
-        known.is_some_and(|(peer, since)| {
-            *peer == claim.peer && held.since.since(*since) >= NAMESAKE_AFTER
-        })
+        known
+            .into_iter()
+            .flatten()
+            .any(|(peer, since)| *peer == claim.peer && held.since.since(*since) >= NAMESAKE_AFTER)
     }
 
     /// One life enters one cluster: whoever is in another one was let in here by a join that was
@@ -234,20 +277,17 @@ impl Gossip {
         if !held.first().is_some_and(ours) {
             return;
         }
-        let before = self.foreign.losing.filter(|losing| losing.cluster == cluster);
+        let before = self.foreign.losing.map(|losing| losing.claims);
+        let before = before.filter(|claims| claims.cluster == cluster);
         if heard == 0 || heard < self.heard(now) {
             if before.is_some() {
                 self.foreign.losing = None;
             }
             return self.event(Event::Disputed { cluster, by: by.0 });
         }
-        let (times, last) = match before {
-            Some(before) if now.since(before.last) < CLAIM_SPACING => (before.times, before.last),
-            Some(before) => (before.times + 1, now),
-            None => (1, now),
-        };
-        self.foreign.losing = Some(Losing { cluster, by, times, last });
-        if times >= CLAIMS_TO_STOP {
+        let claims = Evidence::again(before, now, cluster);
+        self.foreign.losing = Some(Losing { claims, by });
+        if claims.times >= CLAIMS_TO_STOP {
             self.fatal(Fatal::ForeignCluster { cluster, by: by.0 });
         }
     }
@@ -255,7 +295,7 @@ impl Gossip {
     /// Asks again whoever claims us, now and then, while that claim outweighs our cluster.
     pub(crate) fn contest(&mut self, now: Moment) {
         let Some(losing) = self.foreign.losing else { return };
-        if now.since(losing.last) > CLAIM_MEMORY {
+        if losing.claims.is_old(now) {
             self.foreign.losing = None;
         } else {
             self.introduce(losing.by.0, losing.by.1);

@@ -338,6 +338,8 @@ impl Gossip {
         if self.phase == Phase::Member {
             self.speak(now, State::Left);
             self.say_good_bye();
+        } else if let (Phase::Seeking { .. }, Some(choice)) = (self.phase, self.choice.take()) {
+            self.renounce(choice);
         }
         self.phase = Phase::Stopped;
     }

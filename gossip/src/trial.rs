@@ -31,6 +31,8 @@ struct Trial {
     from: SocketAddr,
     incumbent: NodeId,
     began: Moment,
+    /// When the newcomer asked last: it asks on for as long as it is there.
+    heard: Moment,
     /// When the incumbent is asked once more, or judged.
     next: Moment,
     asked: u32,
@@ -68,10 +70,15 @@ impl Gossip {
     ) {
         let running = &mut self.trials.running;
         let id = newcomer.id;
-        if running.contains_key(&id) || running.len() >= TRIALS_MAX {
+        if let Some(trial) = running.get_mut(&id) {
+            trial.heard = now;
             return;
         }
-        let trial = Trial { newcomer, from, incumbent, began: now, next: now, asked: 0 };
+        if running.len() >= TRIALS_MAX {
+            return;
+        }
+        let (began, heard, next) = (now, now, now);
+        let trial = Trial { newcomer, from, incumbent, began, heard, next, asked: 0 };
         running.insert(id, trial);
         self.try_names(now);
     }
@@ -102,6 +109,10 @@ impl Gossip {
     /// The holder stayed silent: its life is over, and the newcomer comes in.
     fn lose_name(&mut self, now: Moment, newcomer: NodeId, holder: Member) {
         let Some(trial) = self.trials.running.remove(&newcomer) else { return };
+        // Who does not ask any more is gone, and takes no name.
+        if now.since(trial.heard) >= self.config.name_trial {
+            return;
+        }
         self.stats.deaths += 1;
         self.mark(now, Member { state: State::Dead, ..holder });
         // Rejected only if it cannot come in after all; it asks again and is told why.

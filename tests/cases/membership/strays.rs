@@ -234,3 +234,144 @@ fn a_namesake_outlives_the_member_of_another_cluster() {
         assert!((3..6).all(|by| world.gossip(by).members().count() == 3));
     });
 }
+
+/// Of seven members three are left and stand, while nodes of the other names have another cluster.
+/// One of the three pauses: for a moment it hears nobody, and that is no sign of anything.
+#[test]
+fn who_was_paused_for_a_moment_is_not_over() {
+    for_seeds("who_was_paused_for_a_moment_is_not_over", 0..64, |seed| {
+        let mut world = World::cluster(seed, 7, 0.0);
+        (0..4).for_each(|index| world.crash(index));
+        let dead = |world: &World, by: usize, of: usize| {
+            world.seen(by, &format!("n{of}")).is_some_and(|m| m.state == State::Dead)
+        };
+        let all_dead = |world: &World| (4..7).all(|by| (0..4).all(|of| dead(world, by, of)));
+        assert!(world.run_until(seconds(90), all_dead));
+        for index in 0..4 {
+            world.nodes[index].side = 1;
+            world.nodes[index].seeds = (1..=4).map(address).collect();
+            world.set_heard(index, 4);
+            let start = world.expecting(3);
+            world.start(index, start);
+        }
+        let mut awake = [5; 3];
+        for tick in 0..1900 {
+            if tick == 100 {
+                (0..4).for_each(|index| world.nodes[index].side = 0);
+            }
+            if tick == 1300 {
+                world.pause(6, Duration::from_millis(3300));
+            }
+            // As in a node: when it first looks after a pause no heartbeat is answered yet.
+            for index in 4..7 {
+                awake[index - 4] = if world.is_paused(index) { 0 } else { awake[index - 4] + 1 };
+                let until = world.now + seconds(2);
+                if awake[index - 4] > 1 {
+                    world.tell(index, |gossip, _| gossip.stand(3, until));
+                }
+            }
+            world.run(Duration::from_millis(100));
+        }
+        assert_eq!(stopped(&world), []);
+    });
+}
+
+/// A node is started with the list of a cluster that stands still for a moment, is ended again, and
+/// comes into the one it is for. The first one reads what it said there, and that it went.
+#[test]
+fn who_gave_up_a_cluster_is_not_claimed_by_it() {
+    for_seeds("who_gave_up_a_cluster_is_not_claimed_by_it", 0..64, |seed| {
+        let mut world = World::cluster(seed, 2, 0.0);
+        (0..2).for_each(|index| world.set_heard(index, 2));
+        let other = world.add("other", &[]);
+        world.start(other, Start::Create(OTHER));
+        let newcomer = world.add("new", &[address(1), address(2)]);
+        world.start(newcomer, WAITS);
+        let patience = world.rng.random_range(0..250);
+        world.run(Duration::from_millis(patience));
+        (0..2).for_each(|index| world.pause(index, seconds(3)));
+        world.run(Duration::from_millis(500));
+        if world.gossip(newcomer).cluster().is_some() {
+            return;
+        }
+        world.tell(newcomer, piccolo_gossip::Gossip::left);
+        world.crash(newcomer);
+        world.nodes[newcomer].seeds = vec![address(3)];
+        (2..4).for_each(|index| world.set_heard(index, 2));
+        world.start(newcomer, WAITS);
+        world.run(seconds(62));
+        assert_eq!(stopped(&world), []);
+        assert_eq!(world.gossip(newcomer).cluster(), OTHER);
+    });
+}
+
+/// A second node of the name of a member that stands still is started by mistake, and ended at once,
+/// with a word or without.
+#[test]
+fn a_newcomer_that_is_gone_takes_no_name() {
+    for_seeds("a_newcomer_that_is_gone_takes_no_name", 0..64, |seed| {
+        let mut world = World::cluster(seed, 3, 0.0);
+        let newcomer = world.add("n1", &[address(1), address(3)]);
+        world.pause(1, Duration::from_millis(2500));
+        world.start(newcomer, WAITS);
+        // One that asks until its trial is almost over may be taken for one that is still there.
+        let moment = world.rng.random_range(0..=300);
+        world.run(Duration::from_millis(if seed % 4 < 2 { 400 } else { moment }));
+        if seed % 4 < 2 {
+            world.tell(newcomer, piccolo_gossip::Gossip::left);
+        }
+        world.crash(newcomer);
+        world.run(seconds(30));
+        assert_eq!(stopped(&world), []);
+    });
+}
+
+/// A member dies, and its address passes at once to a node of another name and cluster, before
+/// anybody suspects the former, since they doubt themselves.
+#[test]
+fn the_address_of_one_not_yet_suspect_is_left_in_peace() {
+    for_seeds("the_address_of_one_not_yet_suspect_is_left_in_peace", 0..64, |seed| {
+        let mut world = World::cluster(seed, 3, 0.05);
+        let other = world.add("other", &[]);
+        world.start(other, Start::Create(OTHER));
+        (0..3).for_each(|index| world.set_heard(index, 3));
+        for _ in 0..6 {
+            [0, 2].map(|index| world.pause(index, Duration::from_millis(700)));
+            world.run(Duration::from_millis(800));
+        }
+        world.crash(1);
+        world.nodes[1].name = "moved".to_owned();
+        world.nodes[1].seeds = vec![address(4)];
+        world.set_heard(1, 2);
+        world.start(1, WAITS);
+        world.run(seconds(120));
+        assert_eq!(stopped(&world), []);
+    });
+}
+
+/// Three clusters use the same names, and one has seeds of the other two.
+#[test]
+fn namesakes_in_two_clusters_outlive_a_member() {
+    for_seeds("namesakes_in_two_clusters_outlive_a_member", 0..32, |seed| {
+        let mut world = World::cluster(seed, 3, 0.05);
+        for (first, cluster) in [(4, OTHER), (7, ClusterId(6))] {
+            for name in ["n0", "n1", "n2"] {
+                let seeds = [address(first)];
+                let index = world.add(name, if name == "n0" { &[] } else { &seeds });
+                world.start(index, if name == "n0" { Start::Create(cluster) } else { WAITS });
+                world.set_heard(index, 2);
+            }
+        }
+        world.run(seconds(30));
+        let foreign: Vec<_> = (4..10).map(address).collect();
+        for index in 0..3 {
+            world.set_heard(index, 2);
+            world.tell(index, |gossip, _| gossip.set_seeds(&foreign));
+            world.nodes[index].seeds.clone_from(&foreign);
+        }
+        world.run(seconds(1200));
+        world.crash(1);
+        world.run(seconds(180));
+        assert_eq!(stopped(&world), []);
+    });
+}
