@@ -8,7 +8,7 @@ use piccolo_schema::ids::ClusterId;
 /// Names or addresses in one line, at most.
 const NAMED_MAX: usize = 8;
 
-/// Where nodes found their cluster together, --create would make a second one: it is no advice then.
+/// Where nodes found their cluster together --create is no advice: it would make a second one.
 const WAITS: &str = "without --expect this node waits until one does: check the addresses, or, if \
                      there is no cluster yet, start one node with --create";
 
