@@ -23,8 +23,11 @@ pub struct RemoveFlags {
     /// Name of the dead member
     #[arg(value_name = "NAME")]
     pub name: String,
-    /// Remove it even if the node asked sees no majority of the members. If that node is the one
-    /// that is cut off, the member's slots begin anew on its side, empty, and are served on both
+    /// Remove it even if the node asked sees no majority of the members
+    ///
+    /// Make sure first that it does not run. If the node asked is the one that is cut off, the
+    /// member's slots begin anew on its side, empty, and are served on both; the member ends as
+    /// soon as it hears that it was removed, and all its keys are lost with it.
     #[arg(long)]
     pub force: bool,
     /// Any live node, which tells the others.

@@ -275,3 +275,19 @@ fn leaving_that_takes_longer_says_how_far_it_is() {
          `piccolo members`)"
     );
 }
+
+/// Whoever removes a member should know beforehand when it is refused, and what is lost.
+#[test]
+fn the_help_of_remove_says_what_is_lost() {
+    let mut cli = Cli::command();
+    let help = cli.find_subcommand_mut("remove").unwrap().render_long_help().to_string();
+    let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
+    for text in [
+        "Refused while the member lives",
+        "whose only copy it had begin anew at once, empty",
+        "Make sure first that it does not run",
+        "all its keys are lost with it",
+    ] {
+        assert!(help.contains(text), "{text}: {help}");
+    }
+}

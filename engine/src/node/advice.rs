@@ -8,6 +8,10 @@ use piccolo_schema::ids::ClusterId;
 /// Names or addresses in one line, at most.
 const NAMED_MAX: usize = 8;
 
+/// Where nodes found their cluster together --create is no advice: it would make a second one.
+const WAITS: &str = "without --expect this node waits until one does: check the addresses, or, if \
+                     there is no cluster yet, start one node with --create";
+
 /// No cluster was found for a while.
 pub(super) fn no_cluster(gossip: &Gossip) -> String {
     let found: Vec<&str> = gossip.founders().collect();
@@ -23,7 +27,7 @@ fn nobody_answers(seeds: &[SocketAddr], expect: usize, found: &[&str]) -> String
         format!("no member of one answers at {} (--join)", listed(&seeds))
     };
     let founders = match (expect, found) {
-        (0, _) => "without --expect this node waits until one does".to_owned(),
+        (0, _) => WAITS.to_owned(),
         (_, []) => format!("of the {expect} that --expect wants this node found nobody else"),
         _ => format!(
             "of the {expect} that --expect wants {} found each other, this node and {}",
@@ -80,8 +84,13 @@ mod tests {
         let seeds: Vec<SocketAddr> = (1..=10).map(|port| ([10, 0, 0, 1], port).into()).collect();
         let none = nobody_answers(&[], 0, &[]);
         assert!(none.contains("but this node's own") && none.contains("waits until"), "{none}");
+        assert!(
+            none.contains("if there is no cluster yet, start one node with --create"),
+            "{none}"
+        );
         let two = nobody_answers(&seeds[..2], 3, &[]);
         assert!(two.contains("at 10.0.0.1:1, 10.0.0.1:2 (--join); of the 3 that"), "{two}");
+        assert!(!two.contains("--create"), "it would make a second one: {two}");
         let many = nobody_answers(&seeds, 4, &["b", "c"]);
         assert!(many.contains("10.0.0.1:8, 2 more (--join)"), "{many}");
         assert!(many.contains("wants 3 found each other, this node and b, c (do"), "{many}");

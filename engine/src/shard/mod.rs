@@ -22,6 +22,7 @@ mod info;
 mod latency;
 mod link;
 mod login;
+mod losses;
 mod mesh;
 mod moves;
 mod native;
@@ -150,8 +151,7 @@ pub struct Shard {
     busy: BTreeSet<Slot>,
     /// Slots whose replicas have something to repeat now and then.
     unsettled: BTreeSet<Slot>,
-    /// Slots, and keys in them, that others took over while this node led them: not yet told.
-    overtaken: (usize, usize),
+    losses: losses::Losses,
     /// Slots on the move.
     moves: Vec<Slot>,
     /// Slots to be looked at, whether they should move.
@@ -236,7 +236,7 @@ impl Shard {
             graves: Vec::new(),
             busy: BTreeSet::new(),
             unsettled: BTreeSet::new(),
-            overtaken: (0, 0),
+            losses: losses::Losses::default(),
             moves: Vec::new(),
             wishes: VecDeque::new(),
             blocked: Vec::new(),

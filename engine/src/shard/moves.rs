@@ -12,7 +12,6 @@ use piccolo_schema::time::Moment;
 
 use super::link::BULK_BYTES_AIM;
 use super::{Action, Shard};
-use crate::plural::counted;
 use crate::store::record::Record;
 
 /// Slots that a shard moves at once at most. Enough to keep a link full while steps wait for
@@ -186,7 +185,6 @@ impl Shard {
         }
         self.resumed = now;
         self.wishes.extend(self.blocked.drain(..));
-        let mut revived = Vec::new();
         for slot in std::mem::take(&mut self.unsettled) {
             let place = self.place(slot);
             let leader = self.routes.get(slot).leader;
@@ -198,7 +196,7 @@ impl Shard {
             let lost = self.lost_majority(group);
             let stray = self.step_of(slot).is_some_and(|step| step != Step::Settled);
             if lost && self.members_majority {
-                revived.push(self.revive(slot));
+                self.revive(slot);
                 continue;
             }
             let wished = self.wish.placement.primary(slot);
@@ -215,14 +213,8 @@ impl Shard {
                 self.wishes.push_back(slot);
             }
         }
-        self.claim_vacant(&mut revived);
-        let (slots, keys) = std::mem::take(&mut self.overtaken);
-        if slots > 0 {
-            self.actions.push_back(Action::Warn(taken_over(self.index, slots, keys)));
-        }
-        if !revived.is_empty() {
-            self.actions.push_back(Action::Warn(went_on(self.index, &revived)));
-        }
+        self.claim_vacant();
+        self.actions.extend(self.losses.due(self.index, now).into_iter().map(Action::Warn));
     }
 
     fn lost_majority(&self, group: &Group) -> bool {
@@ -231,17 +223,16 @@ impl Shard {
         group.config().has_voter(self.me) && living < group.config().majority()
     }
 
-    /// Leads on with what this replica holds, since the others are gone for good. Says which slot,
-    /// and how many entries.
-    fn revive(&mut self, slot: Slot) -> (Slot, usize) {
+    /// Leads on with what this replica holds, since the others are gone for good.
+    fn revive(&mut self, slot: Slot) {
         let place = self.place(slot);
         let heard = (self.routes.get(slot).era, self.routes.get(slot).term);
+        self.losses.goes_on(slot, self.seats[place].table.len(), self.now.moment);
         self.with_group(place, |group, _, out| group.revive(heard, out));
-        (slot, self.seats[place].table.len())
     }
 
     /// Slots that should be led here, and whose leader is gone with the only copy, begin anew.
-    fn claim_vacant(&mut self, revived: &mut Vec<(Slot, usize)>) {
+    fn claim_vacant(&mut self) {
         let now = self.now.moment;
         if !self.members_majority || !self.wish.settled {
             self.vacant_since.clear();
@@ -270,21 +261,13 @@ impl Shard {
                 lost.push(slot);
             }
         }
-        if let (Some(first), Some(last)) = (lost.first(), lost.last()) {
-            self.counters.slots_lost += lost.len() as u64;
-            self.actions.push_back(Action::Warn(data_lost(
-                self.index,
-                lost.len(),
-                (*first, *last),
-            )));
-        }
         for slot in lost {
             self.vacant_since.remove(&slot);
             let place = self.place(slot);
             let whole = |group: &Group| group.last() > Version::ZERO;
             if self.seats[place].group.as_deref().is_some_and(whole) {
                 // It had everything when its leader went.
-                revived.push(self.revive(slot));
+                self.revive(slot);
                 continue;
             }
             if self.seats[place].group.is_some() {
@@ -293,6 +276,8 @@ impl Shard {
             let route = *self.routes.get(slot);
             // A creator that was never heard of again may lead it in the first era.
             let era = route.era.max(Era::FIRST);
+            self.counters.slots_lost += 1;
+            self.losses.begins(slot, now);
             self.begin_slot(slot, Some((era, route.term)));
         }
     }
@@ -315,76 +300,5 @@ impl Shard {
             return now;
         }
         self.resumed + RESUME
-    }
-}
-
-/// What the operator is told of slots that begin anew, the first and the last of them named.
-fn data_lost(shard: u16, count: usize, (first, last): (Slot, Slot)) -> String {
-    let (had, they) = if count == 1 {
-        (format!("slot {first}"), "it begins")
-    } else {
-        (format!("{count} slots, {first} and {last} among them,"), "they begin")
-    };
-    format!(
-        "DATA LOST: shard {shard} had {had} whose only copy was on nodes that are gone; {they} \
-         anew here, empty"
-    )
-}
-
-/// What the operator is told of slots that others began anew while this node was cut off or stood
-/// still.
-fn taken_over(shard: u16, slots: usize, keys: usize) -> String {
-    let lost = if keys == 0 { "" } else { "DATA LOST: " };
-    format!(
-        "{lost}shard {shard}: others took {} over while they did not hear this node; {} here",
-        counted(slots, "slot", "slots"),
-        counted(keys, "key is dropped", "keys are dropped"),
-    )
-}
-
-/// What the operator is told of slots whose other replicas are gone.
-fn went_on(shard: u16, revived: &[(Slot, usize)]) -> String {
-    let entries = revived.iter().map(|(_, entries)| entries).sum();
-    let first = revived.first().map_or_else(String::new, |(slot, _)| slot.to_string());
-    format!(
-        "shard {shard}: {}, {first} the first, lost the majority of replicas; they go on here, in \
-         a new era, with the {} that this node holds",
-        counted(revived.len(), "slot", "slots"),
-        counted(entries, "key", "keys"),
-    )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_others_took_over_is_a_loss_if_there_was_something() {
-        let text = taken_over(0, 3, 1);
-        assert!(text.starts_with("DATA LOST: shard 0: others took 3 slots over"), "{text}");
-        assert!(text.ends_with("hear this node; 1 key is dropped here"), "{text}");
-        assert!(taken_over(0, 1, 0).starts_with("shard 0: others took 1 slot over"));
-    }
-
-    #[test]
-    fn slots_that_go_on_are_told_in_one_line() {
-        let slot = |number| Slot::new(number).unwrap();
-        assert_eq!(
-            went_on(1, &[(slot(7), 40), (slot(9), 2)]),
-            "shard 1: 2 slots, 7 the first, lost the majority of replicas; they go on here, in a \
-             new era, with the 42 keys that this node holds"
-        );
-    }
-
-    #[test]
-    fn one_slot_that_is_lost_is_no_crowd() {
-        let slot = |number| Slot::new(number).unwrap();
-        assert_eq!(
-            data_lost(3, 1, (slot(7), slot(7))),
-            "DATA LOST: shard 3 had slot 7 whose only copy was on nodes that are gone; it begins \
-             anew here, empty"
-        );
-        let two = data_lost(3, 2, (slot(7), slot(9)));
-        assert!(two.contains("had 2 slots, 7 and 9 among them, whose"), "{two}");
     }
 }

@@ -212,8 +212,8 @@ impl Shard {
         {
             // Another node has brought this slot back without us: what is here is void.
             if group.is_leader() {
-                self.overtaken.0 += 1;
-                self.overtaken.1 += self.seats[place].table.len();
+                let keys = self.seats[place].table.len();
+                self.losses.overtaken(slot, keys, self.now.moment);
                 self.run_effect(place, Effect::Deposed);
             }
             self.run_effect(place, Effect::Drop);

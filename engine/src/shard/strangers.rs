@@ -67,7 +67,8 @@ impl Shard {
     }
 
     /// Says why a link is closed; of a stranger's now and then only, and not before this node is in
-    /// a cluster: then it is the peers of its last life who have not heard yet.
+    /// a cluster: then it is the peers of its last life who have not heard yet. Those are not told
+    /// why, or they would raise the alarm instead.
     pub(super) fn warn_of_link(&mut self, key: StreamKey, why: &str) {
         if !self.cluster.is_some() {
             return;

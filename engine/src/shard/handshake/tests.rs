@@ -113,7 +113,7 @@ fn nodes_without_a_key_in_common_do_not_and_say_why() {
 }
 
 /// A node that was started again is found by the peers of its last life before it is in the
-/// cluster: nothing to alarm anybody with.
+/// cluster: nothing to alarm anybody with, on either side.
 #[test]
 fn links_to_a_node_without_a_cluster_are_refused_without_alarm() {
     let (mut a, mut b) = (shard(OPENER, HOST, None), alone(NodeId(3), now()));
@@ -121,7 +121,20 @@ fn links_to_a_node_without_a_cluster_are_refused_without_alarm() {
     talk(&mut a, key, &mut b, inlink);
     assert!(a.open_link(HOST, Lane::Ordinary).is_none());
     assert_eq!(b.counters.link_faults, 1, "it is counted");
-    assert_eq!(warnings([&mut alone(OPENER, now()), &mut b]), Vec::<String>::new());
+    assert_eq!(warnings([&mut a, &mut b]), Vec::<String>::new());
+}
+
+/// A node of another cluster is one to be told of.
+#[test]
+fn links_to_a_node_of_another_cluster_are_told_on_both_sides() {
+    let (mut a, mut b) = (shard(OPENER, HOST, None), alone(HOST, now()));
+    b.control(Control::Enter { cluster: ClusterId(8 << 96), create: false });
+    let (key, inlink) = (connecting(&mut a)[0], b.accept_link());
+    talk(&mut a, key, &mut b, inlink);
+    assert!(a.open_link(HOST, Lane::Ordinary).is_none());
+    let warned = warnings([&mut a, &mut b]);
+    assert_eq!(warned.len(), 2, "{warned:?}");
+    assert!(warned.iter().all(|text| text.contains("this is 00000008, not")), "{warned:?}");
 }
 
 /// Somebody on the path says again what an opener with the key said: it opens nothing.
