@@ -31,8 +31,9 @@ pub(crate) struct Foreign {
     namesakes: BTreeMap<String, Vec<(SocketAddr, Moment)>>,
     /// The claim upon us that outweighs our own cluster, if there is one now.
     losing: Option<Losing>,
-    /// That our own cluster is over, if it looks so now.
-    over: Option<Evidence>,
+    /// Where most of our members live on, while this node does not stand, and at how many probes
+    /// in a row that was so.
+    over: Option<(ClusterId, SocketAddr, u32)>,
     /// Members that this node hears, itself included, if they are at least half of all; until when
     /// that is known.
     heard: (u32, Moment),
@@ -94,9 +95,9 @@ const NAMESAKES_MAX: usize = 8;
 const EVIDENCE_SPACING: Duration = Duration::from_millis(300);
 const CLAIMS_TO_STOP: u32 = 6;
 
-/// How often it must look as if our cluster were over. Whoever was paused hears nobody for the
-/// tenth of a second between two heartbeats.
-const SIGNS_TO_STOP: u32 = 3;
+/// At how many probes in a row, a second apart, our cluster must look over. Whoever was paused
+/// hears nobody for the tenth of a second between two heartbeats.
+const PROBES_TO_STOP: u32 = 3;
 
 /// Evidence that was not repeated for so long is forgotten.
 const EVIDENCE_MEMORY: Duration = Duration::from_secs(5);
@@ -181,14 +182,11 @@ impl Gossip {
         let (moved, members) = self.count_moved(now, cluster);
         // One that stands may lead what was brought back for those who moved.
         if heard == 0 && 2 * moved > members {
-            let signs = Evidence::again(self.foreign.over, now, cluster);
-            self.foreign.over = Some(signs);
-            if signs.times >= SIGNS_TO_STOP {
-                self.fatal(Fatal::Over { cluster, by: from, moved, members });
+            if self.foreign.over.is_none_or(|(other, ..)| other != cluster) {
+                self.foreign.over = Some((cluster, from, 0));
             }
             return;
         }
-        self.foreign.over = None;
         self.event(Event::Disputed { cluster, by: from });
         self.send(from, id, Body::Claimed(heard), vec![held]);
     }
@@ -292,8 +290,22 @@ impl Gossip {
         }
     }
 
+    /// Stops if most members live on elsewhere, and this node has not stood for some probes.
+    fn end_if_over(&mut self, now: Moment) {
+        let Some((cluster, by, times)) = self.foreign.over else { return };
+        let (moved, members) = self.count_moved(now, cluster);
+        if self.heard(now) > 0 || 2 * moved <= members {
+            self.foreign.over = None;
+        } else if times + 1 < PROBES_TO_STOP {
+            self.foreign.over = Some((cluster, by, times + 1));
+        } else {
+            self.fatal(Fatal::Over { cluster, by, moved, members });
+        }
+    }
+
     /// Asks again whoever claims us, now and then, while that claim outweighs our cluster.
     pub(crate) fn contest(&mut self, now: Moment) {
+        self.end_if_over(now);
         let Some(losing) = self.foreign.losing else { return };
         if losing.claims.is_old(now) {
             self.foreign.losing = None;

@@ -110,7 +110,7 @@ impl Gossip {
     fn lose_name(&mut self, now: Moment, newcomer: NodeId, holder: Member) {
         let Some(trial) = self.trials.running.remove(&newcomer) else { return };
         // Who does not ask any more is gone, and takes no name.
-        if now.since(trial.heard) >= self.config.name_trial {
+        if now.since(trial.heard) > self.config.join_retry * 5 / 4 {
             return;
         }
         self.stats.deaths += 1;

@@ -336,7 +336,9 @@ fn the_address_of_one_not_yet_suspect_is_left_in_peace() {
         world.start(other, Start::Create(OTHER));
         (0..3).for_each(|index| world.set_heard(index, 3));
         for _ in 0..6 {
-            [0, 2].map(|index| world.pause(index, Duration::from_millis(700)));
+            for index in [0, 2] {
+                world.pause(index, Duration::from_millis(700));
+            }
             world.run(Duration::from_millis(800));
         }
         world.crash(1);
