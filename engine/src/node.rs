@@ -242,6 +242,7 @@ impl Node {
     /// Why not; nothing has changed then.
     pub fn remove(&mut self, now: Moment, name: &str) -> Result<(), RemoveError> {
         self.gossip.remove(now, name)?;
+        self.majority.trust();
         self.stale = true;
         self.pump(now);
         Ok(())

@@ -25,6 +25,11 @@ impl Majority {
         }
         seen && now >= self.doubted_until
     }
+
+    /// An operator says who is gone for good: what is seen counts at once.
+    pub(super) fn trust(&mut self) {
+        self.doubted_until = Moment(0);
+    }
 }
 
 #[cfg(test)]
@@ -43,5 +48,7 @@ mod tests {
         assert!(majority.counts(lost + SEEN, true));
         assert!(!majority.counts(lost + SEEN, false), "lost once more");
         assert!(!majority.counts(lost + SEEN + Duration::from_secs(9), true));
+        majority.trust();
+        assert!(majority.counts(lost + SEEN + Duration::from_secs(9), true), "an operator said so");
     }
 }
