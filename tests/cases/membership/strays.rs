@@ -305,8 +305,8 @@ fn who_gave_up_a_cluster_is_not_claimed_by_it() {
     });
 }
 
-/// A second node of the name of a member that stands still is started by mistake, and ended at once,
-/// with a word or without.
+/// A second node of the name of a member that stands still is started by mistake, and ended at
+/// once, with a word or without.
 #[test]
 fn a_newcomer_that_is_gone_takes_no_name() {
     for_seeds("a_newcomer_that_is_gone_takes_no_name", 0..64, |seed| {
