@@ -289,14 +289,10 @@ impl Node {
     /// Gives up moving slots away: the time for it is over. Says good-bye all the same, so that
     /// the others need not find out that this node is gone.
     pub fn abandon(&mut self, now: Moment) {
-        let slots = self.observed.replicas;
-        if slots > 0 && !self.stopped {
-            self.actions.push_back(NodeAction::Warn(format!(
-                "{} not moved away: lost with this node, with their keys",
-                counted(slots as usize, "slot has", "slots have")
-            )));
-        }
-        self.depart(now);
+        self.depart_with(now, |slots| {
+            let left = counted(slots, "slot has", "slots have");
+            format!("{left} not moved away: lost with this node, with their keys")
+        });
     }
 
     /// Whether nobody can take slots, now or soon.
@@ -356,13 +352,20 @@ impl Node {
 
     /// Departs since nobody is there to take what is left.
     fn depart_alone(&mut self, now: Moment) {
-        let slots = self.observed.replicas;
-        if slots > 0 && !self.stopped {
-            self.actions.push_back(NodeAction::Warn(format!(
+        self.depart_with(now, |slots| {
+            format!(
                 "no other member is there to take what this node holds, {}: the keys are lost \
                  with it",
-                counted(slots as usize, "slot", "slots")
-            )));
+                counted(slots, "slot", "slots")
+            )
+        });
+    }
+
+    /// Departs with what it holds, and says so if that is something.
+    fn depart_with(&mut self, now: Moment, told: impl FnOnce(usize) -> String) {
+        let slots = self.observed.replicas as usize;
+        if slots > 0 && !self.stopped {
+            self.actions.push_back(NodeAction::Warn(told(slots)));
         }
         self.depart(now);
     }

@@ -114,7 +114,9 @@ impl Gossip {
             None => {}
         }
         let same = chosen.filter(|choice| choice.cluster == cluster);
-        if let Some((choice, rival)) = same.and_then(|choice| choice.rival.map(|it| (choice, it))) {
+        if let Some(choice) = same
+            && let Some(rival) = choice.rival
+        {
             self.rivalry(now, choice, rival);
             return false;
         }

@@ -49,32 +49,16 @@ struct Moved {
 /// A cluster that counts us, stands, and in which no fewer are heard than here.
 #[derive(Clone, Copy, Debug)]
 struct Losing {
-    claims: Evidence,
-    by: (SocketAddr, NodeId),
-}
-
-/// What another cluster has shown again and again.
-#[derive(Clone, Copy, Debug)]
-struct Evidence {
     cluster: ClusterId,
-    /// How often, each time a while after the last.
+    by: (SocketAddr, NodeId),
+    /// How often it has said so, each time a while after the last.
     times: u32,
     last: Moment,
 }
 
-impl Evidence {
-    /// The same once more.
-    fn again(before: Option<Self>, now: Moment, cluster: ClusterId) -> Self {
-        let before = before.filter(|before| before.cluster == cluster && !before.is_old(now));
-        match before {
-            Some(before) if now.since(before.last) < EVIDENCE_SPACING => before,
-            Some(Self { times, .. }) => Self { cluster, times: times + 1, last: now },
-            None => Self { cluster, times: 1, last: now },
-        }
-    }
-
+impl Losing {
     fn is_old(&self, now: Moment) -> bool {
-        now.since(self.last) > EVIDENCE_MEMORY
+        now.since(self.last) > CLAIM_MEMORY
     }
 }
 
@@ -92,15 +76,15 @@ const NAMESAKES_MAX: usize = 8;
 /// Time between two claims upon us that count each, and how many make us stop. Less than a second
 /// proves nothing: our own cluster may not have been heard yet since we came in or were paused, and
 /// the other one may not have noticed its own pause.
-const EVIDENCE_SPACING: Duration = Duration::from_millis(300);
+const CLAIM_SPACING: Duration = Duration::from_millis(300);
 const CLAIMS_TO_STOP: u32 = 6;
 
 /// At how many probes in a row, a second apart, our cluster must look over. Whoever was paused
 /// hears nobody for the tenth of a second between two heartbeats.
 const PROBES_TO_STOP: u32 = 3;
 
-/// Evidence that was not repeated for so long is forgotten.
-const EVIDENCE_MEMORY: Duration = Duration::from_secs(5);
+/// A claim that was not repeated for so long is forgotten.
+const CLAIM_MEMORY: Duration = Duration::from_secs(5);
 
 impl Gossip {
     /// Says how many members this node hears, itself included, and until when they are known to be
@@ -275,17 +259,20 @@ impl Gossip {
         if !held.first().is_some_and(ours) {
             return;
         }
-        let before = self.foreign.losing.map(|losing| losing.claims);
-        let before = before.filter(|claims| claims.cluster == cluster);
+        let before = self.foreign.losing.filter(|losing| losing.cluster == cluster);
         if heard == 0 || heard < self.heard(now) {
             if before.is_some() {
                 self.foreign.losing = None;
             }
             return self.event(Event::Disputed { cluster, by: by.0 });
         }
-        let claims = Evidence::again(before, now, cluster);
-        self.foreign.losing = Some(Losing { claims, by });
-        if claims.times >= CLAIMS_TO_STOP {
+        let (times, last) = match before.filter(|losing| !losing.is_old(now)) {
+            Some(before) if now.since(before.last) < CLAIM_SPACING => (before.times, before.last),
+            Some(before) => (before.times + 1, now),
+            None => (1, now),
+        };
+        self.foreign.losing = Some(Losing { cluster, by, times, last });
+        if times >= CLAIMS_TO_STOP {
             self.fatal(Fatal::ForeignCluster { cluster, by: by.0 });
         }
     }
@@ -307,7 +294,7 @@ impl Gossip {
     pub(crate) fn contest(&mut self, now: Moment) {
         self.end_if_over(now);
         let Some(losing) = self.foreign.losing else { return };
-        if losing.claims.is_old(now) {
+        if losing.is_old(now) {
             self.foreign.losing = None;
         } else {
             self.introduce(losing.by.0, losing.by.1);

@@ -69,7 +69,7 @@ impl Gossip {
             }
             Body::Refuse(why) => {
                 if self.choose(now, (from, message.from), message.cluster) {
-                    self.turned_away(now, (from, message.from), why);
+                    self.refused(now, (from, message.from), why);
                 }
                 Ok(())
             }

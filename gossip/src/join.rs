@@ -151,21 +151,10 @@ impl Gossip {
     }
 
     /// Takes in that a cluster did not. One that we only heard of in passing does not stop us.
-    pub(crate) fn turned_away(
-        &mut self,
-        now: Moment,
-        (from, id): (SocketAddr, NodeId),
-        why: Refusal,
-    ) {
+    pub(crate) fn refused(&mut self, now: Moment, (from, id): (SocketAddr, NodeId), why: Refusal) {
         let asked = self.seeds.contains(&from) || self.founding.addresses().any(|it| it == from);
         match why {
             Refusal::NameTaken(_) | Refusal::Version(_) if !asked => self.choice = None,
-            _ => self.refused(now, (from, id), why),
-        }
-    }
-
-    fn refused(&mut self, now: Moment, (from, id): (SocketAddr, NodeId), why: Refusal) {
-        match why {
             Refusal::NameTaken(by) => self.fatal(Fatal::NameTaken { by }),
             Refusal::Version(theirs) => {
                 let ours = self.me().protocol;

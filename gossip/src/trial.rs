@@ -109,7 +109,8 @@ impl Gossip {
     /// The holder stayed silent: its life is over, and the newcomer comes in.
     fn lose_name(&mut self, now: Moment, newcomer: NodeId, holder: Member) {
         let Some(trial) = self.trials.running.remove(&newcomer) else { return };
-        // Who does not ask any more is gone, and takes no name.
+        // Who does not ask any more is gone, and takes no name. One that is there asks once in a
+        // `join_retry`, give or take a tenth, and what it says may be slow.
         if now.since(trial.heard) > self.config.join_retry * 5 / 4 {
             return;
         }

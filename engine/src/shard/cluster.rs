@@ -133,7 +133,13 @@ impl Shard {
     fn cluster_info(&self) -> String {
         let routed = Slot::all().filter(|slot| self.routes.get(*slot).leader.is_some()).count();
         let ranges = self.topology.ranges(&self.routes);
-        let led: u32 = ranges.iter().map(|range| u32::from(range.last - range.first) + 1).sum();
+        let led_by = |matches: fn(State) -> bool| -> u32 {
+            let state = |range: &Range| self.topology.nodes()[range.node].state;
+            let led = ranges.iter().filter(|range| matches(state(range)));
+            led.map(|range| u32::from(range.last - range.first) + 1).sum()
+        };
+        let led = led_by(|_| true);
+        let (suspect, dead) = (led_by(|s| s == State::Suspect), led_by(|s| s == State::Dead));
         let count = |matches: fn(&NodeView) -> bool| {
             let nodes = self.topology.nodes().iter();
             nodes.filter(|node| matches(node)).count()
@@ -141,12 +147,6 @@ impl Shard {
         let mut leaders: Vec<usize> = ranges.iter().map(|range| range.node).collect();
         leaders.sort_unstable();
         leaders.dedup();
-        let led_by = |state: State| -> u32 {
-            let led =
-                ranges.iter().filter(|range| self.topology.nodes()[range.node].state == state);
-            led.map(|range| u32::from(range.last - range.first) + 1).sum()
-        };
-        let (suspect, dead) = (led_by(State::Suspect), led_by(State::Dead));
         // Whatever a slot waits for is waited for inside: clients are always welcome to ask.
         let lines = [
             ("cluster_enabled", "1".into()),
