@@ -7,11 +7,7 @@ use piccolo_schema::ids::ClusterId;
 use rand::RngExt;
 
 use piccolo_tests::for_seeds;
-use piccolo_tests::membership::{WAITS, World, address, seconds};
-
-fn is_fatal(event: &Event) -> bool {
-    matches!(event, Event::Fatal(_))
-}
+use piccolo_tests::membership::{WAITS, World, address, is_dispute, is_stop, seconds};
 
 /// A member started again with `--create` makes a cluster, hears from its old one, and stops.
 #[test]
@@ -22,15 +18,15 @@ fn a_member_created_into_another_cluster_stops() {
         world.crash(1);
         world.nodes[1].seeds.clear();
         world.start(1, Start::Create(ClusterId(5)));
-        let is_stop = |event: &Event| match event {
+        let is_claimed = |event: &Event| match event {
             Event::Fatal(Fatal::ForeignCluster { cluster, .. }) => *cluster == old,
             _ => false,
         };
         assert!(
-            world.run_until(seconds(40), |world| world.nodes[1].events.iter().any(is_stop)),
+            world.run_until(seconds(40), |world| world.nodes[1].events.iter().any(is_claimed)),
             "serves in a second cluster"
         );
-        assert_eq!(world.nodes[1].events.iter().filter(|event| is_stop(event)).count(), 1);
+        assert_eq!(world.nodes[1].events.iter().filter(|event| is_claimed(event)).count(), 1);
         world.crash(1);
         world.run(seconds(10));
         assert!(world.run_until(seconds(5), World::agrees), "the old cluster suffered");
@@ -49,7 +45,7 @@ fn an_address_passed_on_to_another_cluster_is_left_in_peace() {
     world.run(seconds(120));
     let entered = Event::Entered { cluster: ClusterId(5), created: true };
     assert_eq!(world.nodes[1].events.first(), Some(&entered));
-    assert!(!world.nodes[1].events.iter().any(|event| matches!(event, Event::Fatal(_))));
+    assert!(!world.nodes[1].events.iter().any(is_stop));
     let stats = world.gossip(1).stats();
     assert!(stats.rejects_foreign + stats.rejects_undated > 0, "the case shows nothing");
 }
@@ -79,11 +75,11 @@ fn a_stale_node_of_a_cluster_that_is_over_stops_alone() {
         let over = |event: &Event| matches!(event, Event::Fatal(Fatal::Over { .. }));
         let stopped = |world: &World| world.nodes[stale].events.iter().any(over);
         assert!(world.run_until(seconds(30), stopped), "the stale one goes on");
-        assert_eq!(world.count(is_fatal), 1, "others stopped");
+        assert_eq!(world.count(is_stop), 1, "others stopped");
         world.crash(stale);
         world.start(stale, WAITS);
         assert!(world.run_until(seconds(30), World::agrees), "it does not come in anew");
-        assert_eq!((world.clusters().len(), world.count(is_fatal)), (1, 0));
+        assert_eq!((world.clusters().len(), world.count(is_stop)), (1, 0));
     });
 }
 
@@ -105,21 +101,20 @@ fn where_nobody_stands_nobody_stops_before_a_half_is_back() {
         }
         let seeds = std::mem::take(&mut world.nodes[2].seeds);
         world.start(2, Start::Create(ClusterId(5)));
-        let is_dispute = |event: &Event| matches!(event, Event::Disputed { .. });
         let told = |world: &World| {
             [1, 2].iter().all(|index| world.nodes[*index].events.iter().any(is_dispute))
         };
         assert!(world.run_until(seconds(180), told), "nobody says anything");
         world.run(seconds(60));
-        assert_eq!(world.count(is_fatal), 0, "somebody stopped");
+        assert_eq!(world.count(is_stop), 0, "somebody stopped");
         world.nodes[0].seeds = vec![address(2)];
         world.start(0, WAITS);
         let back = |world: &World| world.gossip(0).cluster() == world.gossip(1).cluster();
         assert!(world.run_until(seconds(30), back), "the dead one does not come back");
         world.set_heard(1, 2);
-        let yields = |world: &World| world.nodes[2].events.iter().any(is_fatal);
+        let yields = |world: &World| world.nodes[2].events.iter().any(is_stop);
         assert!(world.run_until(seconds(60), yields), "two clusters for ever");
-        assert_eq!(world.count(is_fatal), 1);
+        assert_eq!(world.count(is_stop), 1);
         world.nodes[2].seeds = seeds;
     });
 }
@@ -160,8 +155,7 @@ fn the_rest_of_a_small_cluster_ends_nobody_who_went_back_to_a_larger_one() {
         }
         world.set_heard(0, 3);
         world.run(seconds(60));
-        assert_eq!(world.count(is_fatal), 0, "somebody stopped");
-        let is_dispute = |event: &Event| matches!(event, Event::Disputed { .. });
+        assert_eq!(world.count(is_stop), 0, "somebody stopped");
         assert!(world.nodes[0].events.iter().any(is_dispute), "nobody says anything");
     });
 }
@@ -173,18 +167,13 @@ fn clusters_that_use_the_same_names_leave_each_other_in_peace() {
     for_seeds("clusters_that_use_the_same_names_leave_each_other_in_peace", 0..64, |seed| {
         let mut world = World::cluster(seed, 3, 0.05);
         let other = ClusterId(5);
-        for name in ["n0", "n1", "n2"] {
-            let seeds = [address(4)];
-            let index = world.add(name, if name == "n0" { &[] } else { &seeds });
-            world.start(index, if name == "n0" { Start::Create(other) } else { WAITS });
-        }
+        let foreign = world.add_namesakes(other, 3);
         let stands = |world: &World| (3..6).all(|index| world.gossip(index).cluster() == other);
         assert!(world.run_until(seconds(30), stands), "no second cluster");
-        let foreign = [4, 5, 6].map(address);
         world.tell(0, |gossip, _| gossip.set_seeds(&foreign));
-        world.nodes[0].seeds = foreign.to_vec();
+        world.nodes[0].seeds.clone_from(&foreign);
         world.run(seconds(120));
-        assert_eq!(world.count(is_fatal), 0, "somebody stopped");
+        assert_eq!(world.count(is_stop), 0, "somebody stopped");
         assert!((0..3).chain(3..6).all(|by| world.gossip(by).members().count() == 3));
     });
 }
@@ -202,8 +191,8 @@ fn a_newcomer_between_two_clusters_ends_in_one_or_none() {
         world.start(newcomer, WAITS);
         let ends = |world: &World| !world.nodes[newcomer].events.is_empty();
         assert!(world.run_until(seconds(30), ends), "it does not end");
-        let is_stop = |event: &Event| matches!(event, Event::Fatal(Fatal::TwoClusters { .. }));
-        let stops = world.nodes[newcomer].events.iter().any(is_stop);
+        let between = |event: &Event| matches!(event, Event::Fatal(Fatal::TwoClusters { .. }));
+        let stops = world.nodes[newcomer].events.iter().any(between);
         world.run(seconds(60));
         let counts = |by| world.seen(by, "new").is_some_and(|m| m.state != State::Left);
         let counted = (counts(0) || counts(1), counts(other));
@@ -213,7 +202,7 @@ fn a_newcomer_between_two_clusters_ends_in_one_or_none() {
             counted,
             (cluster.is_some() && cluster != ClusterId(5), cluster == ClusterId(5))
         );
-        assert_eq!(world.count(is_fatal), usize::from(stops), "somebody else stopped");
+        assert_eq!(world.count(is_stop), usize::from(stops), "somebody else stopped");
         stopped += usize::from(stops);
     });
     assert!(!whole || stopped > 0, "the case shows nothing");

@@ -5,14 +5,10 @@ use piccolo_schema::ids::ClusterId;
 use rand::RngExt;
 
 use piccolo_tests::for_seeds;
-use piccolo_tests::membership::{WAITS, World, address, seconds};
+use piccolo_tests::membership::{WAITS, World, address, is_stop, seconds};
 
 fn is_creation(event: &Event) -> bool {
     matches!(event, Event::Entered { created: true, .. })
-}
-
-fn is_stop(event: &Event) -> bool {
-    matches!(event, Event::Fatal(_) | Event::CreateRefused { .. })
 }
 
 fn assert_one_cluster(world: &World) {

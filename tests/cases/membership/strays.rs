@@ -8,19 +8,15 @@ use piccolo_schema::ids::ClusterId;
 use rand::RngExt;
 
 use piccolo_tests::for_seeds;
-use piccolo_tests::membership::{WAITS, World, address, seconds};
+use piccolo_tests::membership::{WAITS, World, address, is_dispute, is_stop, seconds};
 
 const OTHER: ClusterId = ClusterId(5);
-
-fn is_fatal(event: &Event) -> bool {
-    matches!(event, Event::Fatal(_) | Event::CreateRefused { .. })
-}
 
 /// Why which nodes stopped.
 fn stopped(world: &World) -> Vec<(usize, &Event)> {
     let nodes = world.nodes.iter().enumerate();
     let events = nodes.flat_map(|(index, node)| node.events.iter().map(move |it| (index, it)));
-    events.filter(|(_, event)| is_fatal(event)).collect()
+    events.filter(|(_, event)| is_stop(event)).collect()
 }
 
 fn two_clusters(event: &Event) -> bool {
@@ -42,7 +38,7 @@ fn the_good_bye_of_a_node_that_is_not_in_ends_nobody() {
         assert!(world.run_until(seconds(30), ends), "it does not end");
         shown += usize::from(world.nodes[newcomer].events.iter().any(two_clusters));
         world.run(seconds(60));
-        let stopped = world.nodes[..3].iter().flat_map(|node| &node.events).find(|it| is_fatal(it));
+        let stopped = world.nodes[..3].iter().flat_map(|node| &node.events).find(|it| is_stop(it));
         assert_eq!(stopped, None, "a member ended");
         let alive = |by| world.seen(by, "n1").is_some_and(|m| m.state == State::Alive);
         assert!([0, 2].into_iter().all(alive), "it is not alive for the others");
@@ -133,7 +129,7 @@ fn pings_to_whoever_had_the_address_call_nobody_in() {
         world.run(seconds(60));
         let expected = if creates { OTHER } else { ClusterId::NONE };
         assert_eq!(world.gossip(1).cluster(), expected);
-        assert_eq!(world.nodes[1].events.iter().find(|event| is_fatal(event)), None);
+        assert_eq!(world.nodes[1].events.iter().find(|event| is_stop(event)), None);
     });
 }
 
@@ -152,7 +148,7 @@ fn a_cluster_that_is_started_anew_at_once_is_one() {
             world.run(Duration::from_millis(moment));
         }
         assert!(world.run_until(seconds(60), World::agrees), "they do not come together");
-        assert_eq!((world.clusters().len(), world.count(is_fatal)), (1, 0));
+        assert_eq!((world.clusters().len(), world.count(is_stop)), (1, 0));
     });
 }
 
@@ -178,7 +174,6 @@ fn a_lone_survivor_that_stands_is_not_over() {
         world.run(seconds(120));
         assert_eq!(world.clusters().len(), 2, "the case shows nothing");
         assert_eq!(stopped(&world), []);
-        let is_dispute = |event: &Event| matches!(event, Event::Disputed { .. });
         assert!(world.nodes[0].events.iter().any(is_dispute), "nobody says anything");
     });
 }
@@ -210,19 +205,14 @@ fn a_cluster_heard_of_in_passing_stops_nobody_by_a_refusal() {
 fn a_namesake_outlives_the_member_of_another_cluster() {
     for_seeds("a_namesake_outlives_the_member_of_another_cluster", 0..64, |seed| {
         let mut world = World::cluster(seed, 3, 0.05);
-        for name in ["n0", "n1", "n2"] {
-            let seeds = [address(4)];
-            let index = world.add(name, if name == "n0" { &[] } else { &seeds });
-            world.start(index, if name == "n0" { Start::Create(OTHER) } else { WAITS });
-            world.set_heard(index, 2);
-        }
+        let foreign = world.add_namesakes(OTHER, 3);
+        (3..6).for_each(|index| world.set_heard(index, 2));
         let stands = |world: &World| (3..6).all(|index| world.gossip(index).cluster() == OTHER);
         assert!(world.run_until(seconds(30), stands), "no second cluster");
-        let foreign = [4, 5, 6].map(address);
         for index in 0..3 {
             world.set_heard(index, 2);
             world.tell(index, |gossip, _| gossip.set_seeds(&foreign));
-            world.nodes[index].seeds = foreign.to_vec();
+            world.nodes[index].seeds.clone_from(&foreign);
         }
         // Each has met each namesake by then, and says that it has seeds of another cluster.
         world.run(seconds(600));
@@ -356,16 +346,9 @@ fn the_address_of_one_not_yet_suspect_is_left_in_peace() {
 fn namesakes_in_two_clusters_outlive_a_member() {
     for_seeds("namesakes_in_two_clusters_outlive_a_member", 0..32, |seed| {
         let mut world = World::cluster(seed, 3, 0.05);
-        for (first, cluster) in [(4, OTHER), (7, ClusterId(6))] {
-            for name in ["n0", "n1", "n2"] {
-                let seeds = [address(first)];
-                let index = world.add(name, if name == "n0" { &[] } else { &seeds });
-                world.start(index, if name == "n0" { Start::Create(cluster) } else { WAITS });
-                world.set_heard(index, 2);
-            }
-        }
+        let foreign = [OTHER, ClusterId(6)].map(|cluster| world.add_namesakes(cluster, 3)).concat();
+        (3..9).for_each(|index| world.set_heard(index, 2));
         world.run(seconds(30));
-        let foreign: Vec<_> = (4..10).map(address).collect();
         for index in 0..3 {
             world.set_heard(index, 2);
             world.tell(index, |gossip, _| gossip.set_seeds(&foreign));

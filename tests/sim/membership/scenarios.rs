@@ -7,7 +7,8 @@ use piccolo_schema::ids::ClusterId;
 use piccolo_schema::time::Moment;
 use rand::RngExt;
 
-use super::world::{WAITS, World, address, became, is_death, seconds};
+use super::events::{became, is_death};
+use super::world::{WAITS, World, address, seconds};
 
 /// How often a scenario looks at what it waits for.
 const LOOK: Duration = Duration::from_millis(20);

@@ -331,6 +331,18 @@ impl World {
         Self { config, ..Self::new(seed, loss_max) }.with_cluster(count)
     }
 
+    /// Starts another cluster of nodes named as those of [`Self::cluster`]. Says where they are.
+    pub fn add_namesakes(&mut self, cluster: ClusterId, count: usize) -> Vec<SocketAddr> {
+        let creator = self.add("n0", &[]);
+        let seeds = [self.nodes[creator].address];
+        self.start(creator, Start::Create(cluster));
+        for index in 1..count {
+            let index = self.add(&format!("n{index}"), &seeds);
+            self.start(index, WAITS);
+        }
+        self.nodes[creator..].iter().map(|node| node.address).collect()
+    }
+
     fn with_cluster(self, count: usize) -> Self {
         let mut world = self;
         let weather = world.weather;
@@ -467,14 +479,4 @@ impl World {
             }
         }
     }
-}
-
-/// Whether an event says that the named member is now in a state.
-pub fn became(event: &Event, name: &str, state: State) -> bool {
-    matches!(event, Event::Changed { member, .. } if member.name == name && member.state == state)
-}
-
-/// Whether an event says that some member is dead.
-pub fn is_death(event: &Event) -> bool {
-    matches!(event, Event::Changed { member, .. } if member.state == State::Dead)
 }
